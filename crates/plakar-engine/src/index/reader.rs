@@ -1,0 +1,62 @@
+//! All segments that count, searched together.
+
+use super::segment::{Location, Segment, SegmentSource};
+use crate::block::ItemId;
+use crate::crypto::seal::Sealer;
+use crate::error::Result;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Where an item lies; to be proven by reading it.
+pub type Place = Location;
+
+/// How many pages (of about 4 KiB) are kept.
+const PAGES_CACHED: usize = 4096;
+
+/// The segments that count, searched together. Memory: the filters of the shards that were asked (about nine
+/// bits a row) and a bounded number of pages.
+pub struct Index {
+    sealer: Arc<Sealer>,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    pages: Mutex<LruCache<(usize, u64), Arc<[u8]>>>,
+}
+
+impl Index {
+    /// An index without segments.
+    pub fn new(sealer: Arc<Sealer>) -> Index {
+        let size = NonZeroUsize::new(PAGES_CACHED).expect("not zero");
+        Index { sealer, segments: RwLock::default(), pages: Mutex::new(LruCache::new(size)) }
+    }
+
+    /// Opens one more segment.
+    pub fn add(&self, source: SegmentSource) -> Result<Arc<Segment>> {
+        let segment = Arc::new(Segment::open(source, &self.sealer)?);
+        self.segments.write().expect("no panic while held").push(segment.clone());
+        Ok(segment)
+    }
+
+    /// The segments, in the order they were added.
+    pub fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().expect("no panic while held").clone()
+    }
+
+    /// Every place where `item` may lie, newest segment first. In which of them it may be relied on, and in which
+    /// it still is, the log tells.
+    pub fn find(&self, item: &ItemId) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        let segments = self.segments.read().expect("no panic while held");
+        for (number, segment) in segments.iter().enumerate().rev() {
+            let mut page = |at, read: &mut dyn FnMut() -> Result<Vec<u8>>| {
+                if let Some(page) = self.pages.lock().expect("no panic while held").get(&(number, at)) {
+                    return Ok(page.clone());
+                }
+                let page: Arc<[u8]> = read()?.into();
+                self.pages.lock().expect("no panic while held").put((number, at), page.clone());
+                Ok(page)
+            };
+            segment.find(item, &self.sealer, &mut page, &mut |place| places.push(place))?;
+        }
+        Ok(places)
+    }
+}

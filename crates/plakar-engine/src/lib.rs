@@ -1,0 +1,21 @@
+//! What a repository is and everything done to it.
+
+pub mod block;
+pub mod chunker;
+pub mod codec;
+pub mod crypto;
+mod error;
+pub mod id;
+pub mod index;
+pub mod log;
+pub mod pack;
+pub mod protocol;
+pub mod push;
+pub mod read;
+pub mod record;
+pub mod repository;
+pub mod source;
+pub mod tree;
+pub mod write;
+
+pub use error::{Error, Result};

@@ -1,0 +1,204 @@
+//! The state of a repository: what follows from the facts of its log.
+
+use super::fact::{Bad, Fact, MarkId, Partial, Prepared, Published, Row, SegmentRef};
+use super::reader::Log;
+use crate::id::{ObjectHash, SessionId};
+use crate::protocol::{self, Folded, Root};
+use plakar_store::Name;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The protocol's view of a log.
+pub type View = protocol::View<SessionId, ObjectHash, MarkId>;
+/// A fact as the protocol sees it.
+pub type ProtocolFact = protocol::Fact<SessionId, ObjectHash, MarkId>;
+
+/// What a log says, taken together.
+#[derive(Default)]
+pub struct State {
+    /// What is visible, announced, marked, dead.
+    pub view: View,
+    /// What each session published, visible or not, and when the store received it.
+    rows: HashMap<SessionId, (Row, i64)>,
+    /// How far each unfinished session is, by its latest Prepared.
+    partials: HashMap<SessionId, (Partial, i64)>,
+    /// The segments that count, each once.
+    segments: Vec<(ObjectHash, SegmentRef)>,
+    known_segments: HashSet<ObjectHash>,
+}
+
+impl State {
+    /// What this log says.
+    pub fn of(log: &Log) -> State {
+        let mut state = State::default();
+        for (_, object) in log.objects() {
+            object.facts.iter().for_each(|fact| state.add(fact, object.received_ms));
+        }
+        state
+    }
+
+    fn add(&mut self, fact: &Fact, received_ms: i64) {
+        if let Fact::Checkpoint(checkpoint) = fact {
+            self.view.add_folded(&folded(checkpoint));
+            for published in &checkpoint.published {
+                if let Some(row) = &published.row {
+                    self.rows.insert(published.session, (row.clone(), published.received_ms));
+                }
+            }
+            checkpoint.segments.iter().for_each(|segment| self.segment(segment));
+            return;
+        }
+        protocol_facts(fact).iter().for_each(|fact| self.view.add(fact));
+        if let Fact::Prepared(prepared) = fact {
+            prepared.segments.iter().for_each(|segment| self.segment(segment));
+            if let Some(row) = &prepared.row {
+                let (_, at) = self.rows.entry(prepared.session).or_insert((row.clone(), received_ms));
+                *at = (*at).min(received_ms);
+            }
+            if let Some(partial) = &prepared.partial {
+                let latest = self.partials.entry(prepared.session).or_insert((partial.clone(), received_ms));
+                if latest.1 <= received_ms {
+                    *latest = (partial.clone(), received_ms);
+                }
+            }
+        }
+    }
+
+    fn segment(&mut self, segment: &SegmentRef) {
+        let hash = match segment {
+            SegmentRef::Stored(hash) => *hash,
+            SegmentRef::Embedded(bytes) => ObjectHash(*blake3::hash(bytes).as_bytes()),
+        };
+        if self.known_segments.insert(hash) {
+            self.segments.push((hash, segment.clone()));
+        }
+    }
+
+    /// The visible snapshots, oldest first.
+    pub fn snapshots(&self) -> Vec<Snapshot<'_>> {
+        let mut all: Vec<_> = self
+            .view
+            .visible_sessions()
+            .filter_map(|session| {
+                let (row, received_ms) = self.rows.get(&session)?;
+                Some(Snapshot { session, row, received_ms: *received_ms })
+            })
+            .collect();
+        all.sort_by_key(|s| (s.row.created, s.row.uuid, s.session));
+        all
+    }
+
+    /// The latest partial root of every session that neither ended nor is void, with when it was received.
+    pub fn unfinished(&self) -> impl Iterator<Item = (SessionId, &Partial, i64)> {
+        let unfinished = |session: &SessionId| self.view.unfinished(*session);
+        self.partials.iter().filter(move |(s, _)| unfinished(s)).map(|(s, (p, at))| (*s, p, *at))
+    }
+
+    /// The segments that count, with the hash of each.
+    pub fn segments(&self) -> &[(ObjectHash, SegmentRef)] {
+        &self.segments
+    }
+
+    /// A checkpoint of everything in `log` that can be covered: what it covers and what it says instead, without
+    /// segments. `None` when there is nothing to cover.
+    pub fn fold(&self, log: &Log) -> Option<(Checkpoint, Vec<Name>)> {
+        let mut names = Vec::new();
+        for (name, object) in log.objects() {
+            let may = object.facts.iter().all(|fact| match fact {
+                Fact::Checkpoint(_) => true,
+                fact => protocol_facts(fact).iter().all(|fact| self.view.may_cover(fact)),
+            });
+            if may {
+                names.push(name.clone());
+            }
+        }
+        if names.is_empty() {
+            return None;
+        }
+        let folded = self.view.fold();
+        let published = folded
+            .finished
+            .iter()
+            .map(|(session, _)| {
+                let row = self.rows.get(session);
+                Published {
+                    session: *session,
+                    row: row.map(|(row, _)| row.clone()),
+                    received_ms: row.map_or(0, |(_, at)| *at),
+                }
+            })
+            .collect();
+        let checkpoint = Checkpoint {
+            covers: names.iter().filter_map(super::object::hash_in_name).collect(),
+            published,
+            removed: folded.removed,
+            dead: folded.dead,
+            void: folded.void.into_iter().map(|(session, _)| session).collect(),
+            marks: folded.marks,
+            bad: folded.bad.into_iter().map(|(pack, offset)| Bad { pack, offset }).collect(),
+            segments: Vec::new(),
+        };
+        Some((checkpoint, names))
+    }
+}
+
+pub use super::fact::Checkpoint;
+
+/// One visible snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The session that published it.
+    pub session: SessionId,
+    /// What it says.
+    pub row: &'a Row,
+    /// When the store received it, in milliseconds since 1970.
+    pub received_ms: i64,
+}
+
+fn folded(checkpoint: &Checkpoint) -> Folded<SessionId, ObjectHash, MarkId> {
+    let root = |row: &Option<Row>| if row.is_some() { Root::Publication } else { Root::None };
+    Folded {
+        finished: checkpoint.published.iter().map(|p| (p.session, root(&p.row))).collect(),
+        void: checkpoint.void.iter().map(|s| (*s, Root::None)).collect(),
+        removed: checkpoint.removed.clone(),
+        // The packs that the segments name are announced; they are added as the segments are opened.
+        announced: Vec::new(),
+        dead: checkpoint.dead.clone(),
+        marks: checkpoint.marks.clone(),
+        bad: checkpoint.bad.iter().map(|b| (b.pack, b.offset)).collect(),
+    }
+}
+
+/// What the protocol sees of a fact; nothing of a checkpoint, which is folded in another way.
+fn protocol_facts(fact: &Fact) -> Option<ProtocolFact> {
+    Some(match fact {
+        Fact::Prepared(p) => protocol::Fact::Prepared {
+            session: p.session,
+            pins: p.pins.clone(),
+            packs: p.packs.clone(),
+            root: root_of(p),
+        },
+        Fact::Final(session) => protocol::Fact::Final { session: *session },
+        Fact::Mark(m) => {
+            protocol::Fact::Mark { mark: m.id, packs: m.packs.clone(), revokes: m.revokes.clone() }
+        }
+        Fact::Dead(mark) => protocol::Fact::Dead { mark: *mark },
+        Fact::Removed(session) => protocol::Fact::Removed { session: *session },
+        Fact::Bad(b) => protocol::Fact::Bad { pack: b.pack, block: b.offset },
+        Fact::Checkpoint(_) => return None,
+    })
+}
+
+fn root_of(prepared: &Prepared) -> Root {
+    if prepared.row.is_some() {
+        Root::Publication
+    } else if prepared.partial.is_some() {
+        Root::Partial
+    } else {
+        Root::None
+    }
+}
+
+/// Snapshots by UUID, for prefix lookups.
+pub fn by_uuid<'a>(snapshots: &[Snapshot<'a>]) -> BTreeMap<String, Snapshot<'a>> {
+    snapshots.iter().map(|s| (s.row.uuid_text(), *s)).collect()
+}

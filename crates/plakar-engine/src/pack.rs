@@ -1,0 +1,224 @@
+//! Packs: many blocks in one stored object.
+//!
+//! A store prefers few large objects; a backup makes many small blocks. A pack is made front to back and
+//! never changed:
+//!
+//! ```text
+//! header (64) | sealed blocks, back to back | sealed directory | sealed trailer (56)
+//!
+//! header     "PLKPACK1" | version u8 = 1 | suite u8 | 0 × 6 | epoch 8 | salt 24 | 0 × 16
+//! directory  count u32 | per block: offset u32, sealed length u32, kind u8, epoch 8, items u16,
+//!            then per item: id 32, length u32
+//! trailer    directory offset u64 | sealed length of the directory u32 | version u32 = 1
+//! ```
+//!
+//! 1. A pack is named `packs/<hh>/<hash>`: the BLAKE3 hash of all its bytes, and the hash's first byte.
+//! 2. The salt is random, so that no name is ever used twice; it also ties directory and trailer to
+//!    this pack.
+//! 3. Nothing but the header is readable without a key; the lengths of chunks and blocks do not show.
+//! 4. The directory is sorted by offset, and blocks neither overlap nor reach outside; readers accept gaps
+//!    between them.
+//!
+//! An index is only ever a cache of directories.
+//!
+//! Not here: which chunks travel together (`write`), which packs may go (gc).
+
+use crate::block::{ITEMS_MAX, ItemKind, SEALED_MAX, SealedBlock};
+use crate::codec::{Decoded, Malformed, Reader};
+use crate::crypto::random;
+use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
+use crate::error::{Error, Result};
+use crate::id::{EpochId, ObjectHash};
+use plakar_store::{Name, ReadStore};
+
+const MAGIC: &[u8; 8] = b"PLKPACK1";
+const HEADER_LEN: usize = 64;
+const SALT: std::ops::Range<usize> = 24..48;
+const TRAILER_LEN: usize = 16 + OVERHEAD;
+/// The longest pack that is read whole, in bytes.
+pub const PACK_BYTES_MAX: usize = 256 << 20;
+
+/// The name of the pack with this hash.
+pub fn pack_name(hash: &ObjectHash) -> Name {
+    let hex = hash.hex();
+    Name::new(&format!("packs/{}/{hex}", &hex[..2])).expect("hexadecimal digits make a name")
+}
+
+/// One block as a directory lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockEntry {
+    /// Where its sealed bytes begin in the pack.
+    pub offset: u32,
+    /// How many there are.
+    pub sealed_len: u32,
+    /// What it holds.
+    pub kind: ItemKind,
+    /// The epoch it is sealed under.
+    pub epoch: EpochId,
+    /// Ids and lengths of its items, in order.
+    pub items: Vec<([u8; 32], u32)>,
+}
+
+/// Puts sealed blocks together to a pack.
+pub struct PackWriter {
+    bytes: Vec<u8>,
+    directory: Vec<BlockEntry>,
+}
+
+/// A pack ready to be stored.
+pub struct FinishedPack {
+    /// The hash of its bytes: its name.
+    pub hash: ObjectHash,
+    /// All its bytes.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub directory: Vec<BlockEntry>,
+}
+
+impl PackWriter {
+    /// An empty pack, sealed like this; room for about `capacity` bytes is taken at once.
+    pub fn new(sealer: &Sealer, capacity: usize) -> PackWriter {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&[1, sealer.suite() as u8, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&sealer.epoch().0);
+        bytes.extend_from_slice(&random::<24>());
+        bytes.resize(HEADER_LEN, 0);
+        PackWriter { bytes, directory: Vec::new() }
+    }
+
+    /// Appends a block.
+    pub fn push(&mut self, block: SealedBlock) {
+        self.directory.push(BlockEntry {
+            offset: self.bytes.len() as u32,
+            sealed_len: block.bytes.len() as u32,
+            kind: block.kind,
+            epoch: block.epoch,
+            items: block.items,
+        });
+        self.bytes.extend_from_slice(&block.bytes);
+    }
+
+    /// Appends the blocks of `other`, which was begun for the same session.
+    pub fn append(&mut self, other: PackWriter) {
+        let moved = (self.bytes.len() - HEADER_LEN) as u32;
+        self.bytes.extend_from_slice(&other.bytes[HEADER_LEN..]);
+        let entries = other.directory.into_iter();
+        self.directory.extend(entries.map(|entry| BlockEntry { offset: entry.offset + moved, ..entry }));
+    }
+
+    /// How many bytes it has so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it holds no block.
+    pub fn is_empty(&self) -> bool {
+        self.directory.is_empty()
+    }
+
+    /// Adds directory and trailer. `sealer` is the one it was begun with.
+    pub fn finish(mut self, sealer: &Sealer) -> FinishedPack {
+        let salt: [u8; 24] = self.bytes[SALT].try_into().expect("24 bytes");
+        let at = self.bytes.len() as u64;
+        let directory = sealer.seal(
+            Kind::PackDirectory,
+            Context { salt: &salt, offset: at },
+            &encode_directory(&self.directory),
+        );
+        self.bytes.extend_from_slice(&directory);
+        let mut trailer = at.to_le_bytes().to_vec();
+        trailer.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+        trailer.extend_from_slice(&1u32.to_le_bytes());
+        let context = Context { salt: &salt, offset: self.bytes.len() as u64 };
+        self.bytes.extend(sealer.seal(Kind::PackTrailer, context, &trailer));
+        let hash = ObjectHash(*blake3::hash(&self.bytes).as_bytes());
+        FinishedPack { hash, bytes: self.bytes, directory: self.directory }
+    }
+}
+
+fn encode_directory(directory: &[BlockEntry]) -> Vec<u8> {
+    let mut out = (directory.len() as u32).to_le_bytes().to_vec();
+    for block in directory {
+        out.extend_from_slice(&block.offset.to_le_bytes());
+        out.extend_from_slice(&block.sealed_len.to_le_bytes());
+        out.push(block.kind as u8);
+        out.extend_from_slice(&block.epoch.0);
+        out.extend_from_slice(&(block.items.len() as u16).to_le_bytes());
+        for (id, len) in &block.items {
+            out.extend_from_slice(id);
+            out.extend_from_slice(&len.to_le_bytes());
+        }
+    }
+    out
+}
+
+/// Decodes the plaintext of a directory whose blocks all lie before byte `end` of the pack.
+pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
+    const BLOCK: usize = 4 + 4 + 1 + 8 + 2;
+    let mut r = Reader::new(bytes);
+    let count = r.u32()? as usize;
+    if count > r.left() / BLOCK {
+        return Err(Malformed("counts more blocks than there are"));
+    }
+    let mut directory = Vec::with_capacity(count);
+    let mut before = HEADER_LEN as u64;
+    for _ in 0..count {
+        let (offset, sealed_len) = (r.u32()?, r.u32()?);
+        let kind = ItemKind::from_u8(r.u8()?).ok_or(Malformed("unknown kind of block"))?;
+        let epoch = EpochId(r.array()?);
+        let items = usize::from(r.u16()?);
+        if items == 0 || items > ITEMS_MAX || items > r.left() / 36 {
+            return Err(Malformed("counts more items than there are"));
+        }
+        if sealed_len as usize > SEALED_MAX || u64::from(offset) < before {
+            return Err(Malformed("blocks out of place"));
+        }
+        before = u64::from(offset) + u64::from(sealed_len);
+        let items = (0..items).map(|_| Ok((r.array()?, r.u32()?))).collect::<Decoded<Vec<_>>>()?;
+        directory.push(BlockEntry { offset, sealed_len, kind, epoch, items });
+    }
+    if before > end {
+        return Err(Malformed("blocks reach outside"));
+    }
+    r.end()?;
+    Ok(directory)
+}
+
+/// Reads the directory of a stored pack: three ranges, whatever the pack's length.
+///
+/// # Errors
+/// [`Error::Damaged`] when it is not a pack or its directory is not what was sealed; store errors.
+pub fn read_directory(store: &dyn ReadStore, hash: &ObjectHash, sealer: &Sealer) -> Result<Vec<BlockEntry>> {
+    let name = pack_name(hash);
+    let len = store.len(&name)?;
+    let damaged = |what| Error::damaged(&name, what);
+    let Some(trailer_at) = len.checked_sub(TRAILER_LEN as u64).filter(|at| *at >= HEADER_LEN as u64) else {
+        return Err(damaged("too short to be a pack"));
+    };
+    let (epoch, salt) = decode_header(&store.get_range(&name, 0, HEADER_LEN)?, sealer).map_err(|e| e.of(&name))?;
+    let trailer = store.get_range(&name, trailer_at, TRAILER_LEN)?;
+    let context = |offset| Context { salt: &salt, offset };
+    let trailer = sealer.open(Kind::PackTrailer, epoch, context(trailer_at), trailer, &name)?;
+    let mut r = Reader::new(&trailer);
+    let (at, sealed_len, version) =
+        (|| Ok((r.u64()?, r.u32()?, r.u32()?)))().map_err(|e: Malformed| e.of(&name))?;
+    if version != 1 || at < HEADER_LEN as u64 || at.checked_add(sealed_len.into()).is_none_or(|e| e > trailer_at) {
+        return Err(damaged("its trailer points outside"));
+    }
+    let sealed = store.get_range(&name, at, sealed_len as usize)?;
+    let plain = sealer.open(Kind::PackDirectory, epoch, context(at), sealed, &name)?;
+    decode_directory(&plain, at).map_err(|e| e.of(&name))
+}
+
+fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<(EpochId, [u8; 24])> {
+    let mut r = Reader::new(bytes);
+    r.expect(MAGIC, "not a pack")?;
+    r.expect(&[1], "pack of an unknown version")?;
+    r.expect(&[sealer.suite() as u8], "sealed by another suite")?;
+    r.expect(&[0; 6], "reserved bytes are set")?;
+    let found = (EpochId(r.array()?), r.array()?);
+    r.expect(&[0; 16], "reserved bytes are set")?;
+    r.end()?;
+    Ok(found)
+}

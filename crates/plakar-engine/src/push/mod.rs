@@ -1,0 +1,698 @@
+//! Push: capturing a tree as a new snapshot.
+//!
+//! A source yields its items in tree order; the trees of earlier snapshots are read alongside, in the same order.
+//! A file that did not change since is taken over with its whole entry; any other is read, cut, and its chunks
+//! stored unless they are there already. Directories are finished from the innermost outwards, so that a
+//! node is put only after everything beneath it. Memory holds the directories on the way to the current item, a
+//! page of entries of each, and the blocks in work; it does not grow with the number of files.
+
+mod base;
+mod file;
+mod hints;
+mod links;
+
+use crate::block::Compression;
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::SessionId;
+use crate::index::segment::Author;
+use crate::log::fact::{Digest, Partial, Path as RootPath, Row, Uuid, random_uuid};
+use crate::read::Reader;
+use crate::repository::Repository;
+use crate::source::{Event, Item, Source};
+use crate::tree::node::{encode_xattrs, is_name};
+use crate::tree::pages::PagesWriter;
+use crate::tree::{
+    Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE, Kind, Object, Subtree,
+    Time, Totals, XATTRS_INLINE_MAX, Xattrs,
+};
+use crate::write::{Ended, Owner, Session, SessionOptions};
+use base::{Base, BaseDir};
+use file::{FileReader, OldRows, ReadError};
+use hints::{HintsReader, HintsWriter};
+use links::LinkGroups;
+use plakar_store::Store;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a file that changes while it is read is read again.
+const READ_ATTEMPTS: usize = 3;
+/// How often a push begins again because another client's cleanup took away what it relied on.
+const PUSH_ATTEMPTS: usize = 3;
+
+/// What is to be pushed, and how.
+pub struct PushOptions {
+    /// The machine pushed from.
+    pub host: String,
+    /// Who pushes.
+    pub user: String,
+    /// The command that was given.
+    pub command: String,
+    /// The roots as they were typed, made absolute.
+    pub roots: Vec<Vec<u8>>,
+    /// What the owner calls the snapshot.
+    pub tags: Vec<String>,
+    /// Who writes.
+    pub author: Author,
+    /// When it begins.
+    pub now: Time,
+    /// How many threads compress and seal.
+    pub workers: usize,
+    /// Whether what was compressed is compared before it is trusted.
+    pub verify: bool,
+    /// Where hints are kept; `None` = nowhere: then files are read again.
+    pub hints: Option<PathBuf>,
+    /// Takes a file for unchanged when size and modification time are the same, with or without hints.
+    pub trust_mtime: bool,
+    /// Who pushes, as a user id: these files and root's may share a block.
+    pub uid: u32,
+    /// When what was stored so far is announced.
+    pub checkpoints: Checkpoints,
+}
+
+/// When a push announces what it stored so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Checkpoints {
+    /// After this time for the first time.
+    pub first: Duration,
+    /// Then after this time, twice that, and so on.
+    pub every: Duration,
+    /// But not later than after this time.
+    pub at_most: Duration,
+    /// Or when so many bytes were read since the last.
+    pub bytes: u64,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Checkpoints {
+        Checkpoints {
+            first: Duration::from_secs(30),
+            every: Duration::from_secs(120),
+            at_most: Duration::from_secs(900),
+            bytes: 1 << 30,
+        }
+    }
+}
+
+/// Told what happens during a push.
+pub trait Observer {
+    /// Something could not be captured, or not surely as it was; it is recorded in the snapshot.
+    fn problem(&mut self, path: &[u8], what: &str);
+    /// How far it is. Called often.
+    fn progress(&mut self, progress: &Progress);
+}
+
+/// How far a push is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Items seen.
+    pub items: u64,
+    /// Files that were read.
+    pub files_read: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Bytes of chunks that were not stored before.
+    pub bytes_new: u64,
+    /// Bytes put to the store in packs.
+    pub bytes_stored: u64,
+}
+
+/// What a push did.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// The snapshot.
+    pub row: Row,
+    /// How far it came: everything.
+    pub progress: Progress,
+}
+
+/// Who may resume what: a digest of host and roots.
+fn source_digest(host: &str, roots: &[Vec<u8>]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("plakar v1 source");
+    for part in [host.as_bytes()].into_iter().chain(roots.iter().map(Vec::as_slice)) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Captures what `source` yields as a new snapshot. `open` opens the repository (again, when it has to begin
+/// again), `source` the source. `interrupted` is looked at often: once it is set, the push announces what it has
+/// and ends with [`Error::Interrupted`].
+///
+/// # Errors
+/// Whatever kept it from publishing; then nothing was published, and what was announced is found by the next
+/// push. Problems with single files are no error: see [`Observer::problem`] and the row's totals.
+pub fn push(
+    open: &mut dyn FnMut() -> Result<Repository>,
+    store: Arc<dyn Store>,
+    source: &mut dyn FnMut() -> Result<Box<dyn Source>>,
+    options: &PushOptions,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Pushed> {
+    for _ in 0..PUSH_ATTEMPTS {
+        let repo = open()?;
+        let mut source = source()?;
+        if let Some(pushed) = attempt(repo, store.clone(), &mut *source, options, observer, interrupted)? {
+            if let Some(folder) = &options.hints {
+                hints::tidy(folder);
+            }
+            return Ok(pushed);
+        }
+    }
+    Err(Error::Refused("other clients' cleanups keep taking away what this push relies on; run it again later".into()))
+}
+
+fn attempt(
+    repo: Repository,
+    store: Arc<dyn Store>,
+    source: &mut dyn Source,
+    options: &PushOptions,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Option<Pushed>> {
+    let began = Instant::now();
+    let digest = source_digest(&options.host, &options.roots);
+    let chosen = choose_bases(&repo, options, &digest);
+    let session_options = SessionOptions {
+        author: options.author,
+        compression: Compression { level: repo.base().config().compression, verify: options.verify },
+        workers: options.workers,
+        now: options.now.secs,
+        may_admin: true,
+    };
+    let reader = Reader::new(&repo, crate::read::CACHE_BYTES_DEFAULT / 4);
+    let bases: Vec<_> = chosen.snapshot.iter().map(|(session, ..)| *session).collect();
+    let hinted: Vec<_> = chosen.unfinished.iter().map(|(session, _)| *session).collect();
+    let (session, held) = Session::begin(repo, store, session_options, &bases, &hinted)?;
+    let folder = options.hints.as_deref();
+    let mut bases = Vec::new();
+    let mut parents = Vec::new();
+    if let Some((session, root)) = chosen.unfinished {
+        bases.push(Base { root: root.node, held: false, hints: HintsReader::open(folder, session) });
+    }
+    if let Some((session, root, uuid)) = chosen.snapshot {
+        parents.push(uuid);
+        let held = held.contains(&session);
+        bases.push(Base { root: root.node, held, hints: HintsReader::open(folder, session) });
+    }
+    let keys = session.keys();
+    let mut push = Push {
+        reader: &reader,
+        files: FileReader::new(session.repository().base().chunker.clone(), keys.clone()),
+        hints: HintsWriter::create(folder, session.id()),
+        keys,
+        session,
+        bases,
+        options,
+        observer,
+        interrupted,
+        links: LinkGroups::default(),
+        frames: Vec::new(),
+        root: None,
+        progress: Progress::default(),
+        source_digest: digest,
+        schedule: Schedule::new(&options.checkpoints),
+    };
+    push.walk(source)?;
+    let root = push.root.ok_or_else(|| Error::Refused("there is nothing to push".into()))?;
+    push.hints.flush();
+    let row = Row {
+        uuid: random_uuid(),
+        root,
+        created: options.now,
+        took_ms: began.elapsed().as_millis() as u64,
+        host: options.host.clone(),
+        user: options.user.clone(),
+        command: options.command.clone(),
+        roots: options.roots.iter().map(|root| RootPath(root.clone())).collect(),
+        tags: options.tags.clone(),
+        parents,
+        tool: concat!("plakar ", env!("CARGO_PKG_VERSION")).into(),
+        origin: None::<Digest>,
+    };
+    let mut progress = push.progress;
+    let before = push.session.stored_bytes();
+    progress.bytes_new = push.session.new_chunk_bytes();
+    progress.bytes_stored = before;
+    let (ended, _) = push.session.publish(Some(row.clone()))?;
+    Ok(match ended {
+        Ended::Published => Some(Pushed { row, progress }),
+        Ended::Lost => None,
+    })
+}
+
+struct Chosen {
+    snapshot: Option<(SessionId, Subtree, Uuid)>,
+    unfinished: Option<(SessionId, Subtree)>,
+}
+
+/// The latest snapshot of this host with these roots (or, failing that, of these roots), preferring one there are
+/// hints for; and what the last unfinished push of the same left, if it is younger.
+fn choose_bases(repo: &Repository, options: &PushOptions, digest: &[u8; 32]) -> Chosen {
+    let snapshots = repo.state().snapshots();
+    let roots = |row: &Row| row.roots.len() == options.roots.len() && row.roots.iter().zip(&options.roots).all(|(a, b)| a.0 == *b);
+    let hinted = |session| options.hints.as_deref().is_some_and(|folder| HintsReader::open(Some(folder), session).is_some());
+    let best = snapshots
+        .iter()
+        .filter(|s| roots(s.row) && !repo.state().view.threatened(s.session))
+        .max_by_key(|s| (s.row.host == options.host, hinted(s.session), s.row.created));
+    let unfinished = repo
+        .state()
+        .unfinished()
+        .filter(|(_, partial, at)| {
+            partial.source == *digest && best.is_none_or(|best| *at >= best.received_ms)
+        })
+        .max_by_key(|(_, _, at)| *at);
+    Chosen {
+        snapshot: best.map(|s| (s.session, s.row.root, Uuid(s.row.uuid))),
+        unfinished: unfinished.map(|(session, partial, _)| (session, partial.root)),
+    }
+}
+
+/// When the next checkpoint is due.
+struct Schedule {
+    limits: Checkpoints,
+    last: Instant,
+    wait: Duration,
+    next_wait: Duration,
+    bytes: u64,
+}
+
+impl Schedule {
+    fn new(limits: &Checkpoints) -> Schedule {
+        Schedule { limits: *limits, last: Instant::now(), wait: limits.first, next_wait: limits.every, bytes: 0 }
+    }
+
+    fn is_due(&self) -> bool {
+        self.bytes >= self.limits.bytes || self.last.elapsed() >= self.wait
+    }
+
+    fn done(&mut self) {
+        self.last = Instant::now();
+        self.wait = self.next_wait.min(self.limits.at_most);
+        self.next_wait = (self.wait * 2).min(self.limits.at_most);
+        self.bytes = 0;
+    }
+}
+
+/// A push in progress.
+struct Push<'a> {
+    reader: &'a Reader,
+    keys: Arc<DomainKeys>,
+    session: Session,
+    bases: Vec<Base>,
+    options: &'a PushOptions,
+    observer: &'a mut dyn Observer,
+    interrupted: &'a AtomicBool,
+    files: FileReader,
+    hints: HintsWriter,
+    links: LinkGroups,
+    /// The directories from the root to the current item.
+    frames: Vec<Frame<'a>>,
+    root: Option<Subtree>,
+    progress: Progress,
+    source_digest: [u8; 32],
+    schedule: Schedule,
+}
+
+/// A directory that is being captured.
+struct Frame<'a> {
+    /// Its entry, but for what lies beneath.
+    entry: Entry,
+    pages: PagesWriter<Entry>,
+    totals: Totals,
+    bases: Vec<BaseDir<'a>>,
+}
+
+impl<'a> Push<'a> {
+    fn walk(&mut self, source: &mut dyn Source) -> Result<()> {
+        while let Some(event) = source.next() {
+            self.stop_if_interrupted()?;
+            match event {
+                Event::Enter(item) => self.enter(item, source)?,
+                Event::Leave { unreadable } => self.leave(unreadable, source)?,
+                Event::Leaf(item) => self.leaf(item, source)?,
+                Event::Failed { name, error } => self.failed(name, &error, source)?,
+            }
+            if self.schedule.is_due() {
+                self.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_if_interrupted(&mut self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            self.checkpoint()?;
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, source: &dyn Source, what: &str) {
+        self.observer.problem(&source.path(), what);
+    }
+
+    fn told(&mut self) {
+        self.progress.bytes_new = self.session.new_chunk_bytes();
+        self.progress.bytes_stored = self.session.stored_bytes();
+        self.observer.progress(&self.progress);
+    }
+
+    fn enter(&mut self, item: Item, source: &mut dyn Source) -> Result<()> {
+        self.progress.items += 1;
+        let mut bases = Vec::new();
+        let mut entry = Entry {
+            name: item.name.clone(),
+            meta: item.meta.clone(),
+            xattrs: Xattrs::None,
+            link_group: 0,
+            flags: if item.ancestor { FLAG_ANCESTOR } else { 0 },
+            content: Content::Directory(Subtree { node: crate::id::NodeId([0; 32]), totals: Totals::default() }),
+        };
+        let depth = self.frames.len();
+        match self.frames.last_mut() {
+            None => {
+                for (number, base) in self.bases.iter().enumerate() {
+                    bases.extend(BaseDir::open(number, self.reader, &base.root));
+                }
+            }
+            Some(above) => {
+                for dir in &mut above.bases {
+                    if let Some(old) = dir.find(&item.name)
+                        && let Content::Directory(subtree) = &old.content
+                    {
+                        bases.extend(BaseDir::open(dir.base, self.reader, &subtree.node));
+                    }
+                }
+            }
+        }
+        if depth > 0 {
+            if !is_name(&item.name) {
+                return Err(Error::Refused(format!("a source named an entry {:?}", item.name)));
+            }
+            self.hints.write(depth - 1, &item.name, 0);
+            for base in &mut self.bases {
+                if let Some(hints) = &mut base.hints {
+                    hints.find(depth - 1, &item.name);
+                }
+            }
+            match source.extras() {
+                Ok(extras) => entry.xattrs = self.store_xattrs(&extras.xattrs, &item, source)?,
+                Err(e) => {
+                    entry.flags |= FLAG_UNREADABLE;
+                    self.problem(source, &format!("cannot read extended attributes: {e}"));
+                }
+            }
+        }
+        self.frames.push(Frame { entry, pages: PagesWriter::default(), totals: Totals::default(), bases });
+        self.told();
+        Ok(())
+    }
+
+    fn leave(&mut self, unreadable: Option<std::io::Error>, source: &mut dyn Source) -> Result<()> {
+        let frame = self.frames.pop().ok_or_else(|| Error::Refused("a source left more than it entered".into()))?;
+        let mut entry = frame.entry;
+        if let Some(e) = unreadable {
+            entry.flags |= FLAG_UNREADABLE;
+            self.problem(source, &format!("cannot list all of the directory: {e}"));
+        }
+        let node = frame.pages.finish(&self.keys, &mut self.session)?;
+        let subtree = Subtree { node, totals: frame.totals };
+        match self.frames.last_mut() {
+            Some(above) => {
+                entry.content = Content::Directory(subtree);
+                add(above, entry, &self.keys, &mut self.session)
+            }
+            None => {
+                self.root = Some(subtree);
+                Ok(())
+            }
+        }
+    }
+
+    fn leaf(&mut self, item: Item, source: &mut dyn Source) -> Result<()> {
+        self.progress.items += 1;
+        if !is_name(&item.name) {
+            return Err(Error::Refused(format!("a source named an entry {:?}", item.name)));
+        }
+        let depth = self.frames.len();
+        let link_group = self.link_group(&item, source);
+        let above = self.frames.last_mut().ok_or_else(|| Error::Refused("a leaf outside any directory".into()))?;
+        let mut old_entries: Vec<(usize, u64, Entry)> = Vec::new();
+        for dir in &mut above.bases {
+            if let Some(old) = dir.find(&item.name) {
+                old_entries.push((dir.base, 0, old));
+            }
+        }
+        self.hints.write(depth - 1, &item.name, item.fingerprint);
+        for (number, base) in self.bases.iter_mut().enumerate() {
+            if let Some(hints) = &mut base.hints {
+                let seen = hints.find(depth - 1, &item.name);
+                old_entries.iter_mut().filter(|(n, ..)| *n == number).for_each(|(_, f, _)| *f = seen);
+            }
+        }
+        for (number, seen, old) in &old_entries {
+            if self.is_unchanged(&item, *seen, old) && self.may_take_over(*number, old)? {
+                let mut entry = old.clone();
+                entry.meta = item.meta.clone();
+                entry.link_group = link_group;
+                self.told();
+                return self.add_to_current(entry);
+            }
+        }
+        let old = old_entries.into_iter().next().map(|(_, _, old)| old);
+        let entry = self.capture(item, link_group, old, source)?;
+        self.told();
+        self.add_to_current(entry)
+    }
+
+    /// Records an entry of which nothing but the name is known.
+    fn failed(&mut self, name: Vec<u8>, error: &std::io::Error, source: &dyn Source) -> Result<()> {
+        self.progress.items += 1;
+        self.problem(source, &format!("cannot be looked at: {error}"));
+        if !is_name(&name) {
+            // A name too long for any file system of ours; the report is all that is left of it.
+            return Ok(());
+        }
+        self.add_to_current(Entry {
+            name,
+            meta: Default::default(),
+            xattrs: Xattrs::None,
+            link_group: 0,
+            flags: FLAG_UNREADABLE,
+            content: Content::File(Object { size: 0, body: Body::Inline(Vec::new()) }),
+        })
+    }
+
+    fn add_to_current(&mut self, entry: Entry) -> Result<()> {
+        let above = self.frames.last_mut().expect("a leaf lies in a directory");
+        add(above, entry, &self.keys, &mut self.session)
+    }
+
+    /// The hard-link group of an item: made of the first path under which this run meets the file.
+    fn link_group(&mut self, item: &Item, source: &dyn Source) -> u64 {
+        if item.same_file == 0 {
+            return 0;
+        }
+        let keys = &self.keys;
+        self.links.of(item.same_file, || {
+            let path = source.path();
+            // Relative to its root, so that the same tree elsewhere has the same groups.
+            let roots = self.options.roots.iter().enumerate();
+            let inside = roots.filter_map(|(n, root)| Some((n, path.strip_prefix(root.as_slice())?)));
+            let (number, relative) = inside.min_by_key(|(_, rest)| rest.len()).unwrap_or((0, &path));
+            keys.link_group(number as u32, relative)
+        })
+    }
+
+    fn is_unchanged(&self, item: &Item, seen: u64, old: &Entry) -> bool {
+        let same = old.content.kind() == item.kind
+            && old.meta.mtime == item.meta.mtime
+            && old.flags & (FLAG_CHANGED | FLAG_UNREADABLE) == 0
+            && match &old.content {
+                Content::File(object) => object.size == item.size,
+                _ => true,
+            };
+        let hinted = seen != 0 && seen == item.fingerprint;
+        same && (hinted || (self.options.trust_mtime && item.kind == Kind::File && old.meta == item.meta))
+    }
+
+    fn may_take_over(&mut self, base: usize, old: &Entry) -> Result<bool> {
+        Ok(self.bases[base].held || base::is_stored(old, self.reader, &mut self.session)?)
+    }
+
+    /// Captures an item that is new or may have changed.
+    fn capture(&mut self, item: Item, link_group: u64, old: Option<Entry>, source: &mut dyn Source) -> Result<Entry> {
+        let mut entry = Entry {
+            name: item.name.clone(),
+            meta: item.meta.clone(),
+            xattrs: Xattrs::None,
+            link_group,
+            flags: 0,
+            content: Content::Fifo,
+        };
+        let extras = match source.extras() {
+            Ok(extras) => extras,
+            Err(e) => {
+                entry.flags |= FLAG_UNREADABLE;
+                self.problem(source, &format!("cannot read its attributes: {e}"));
+                Default::default()
+            }
+        };
+        entry.xattrs = self.store_xattrs(&extras.xattrs, &item, source)?;
+        entry.content = match item.kind {
+            Kind::Fifo => Content::Fifo,
+            Kind::Socket => Content::Socket,
+            Kind::CharDevice => Content::CharDevice(item.device),
+            Kind::BlockDevice => Content::BlockDevice(item.device),
+            Kind::Symlink if extras.target.is_empty() => {
+                // Nothing says where it points: what can be said of it is that it was there.
+                entry.flags |= FLAG_UNREADABLE;
+                Content::Symlink(b"?".to_vec())
+            }
+            Kind::Symlink => Content::Symlink(extras.target),
+            Kind::Directory => return Err(Error::Refused("a source yielded a directory as a leaf".into())),
+            Kind::File => {
+                let empty = Object { size: 0, body: Body::Inline(Vec::new()) };
+                if item.size == 0 && old.is_none() && item.fingerprint != 0 {
+                    Content::File(empty)
+                } else {
+                    match self.read_file(&item, old.as_ref(), &mut entry, source) {
+                        Ok(object) => Content::File(object),
+                        Err(ReadError::Engine(e)) => return Err(e),
+                        Err(ReadError::Source(e)) => {
+                            entry.flags |= FLAG_UNREADABLE;
+                            self.problem(source, &format!("cannot read: {e}"));
+                            Content::File(empty)
+                        }
+                    }
+                }
+            }
+        };
+        Ok(entry)
+    }
+
+    fn owner(&self, item: &Item) -> Owner {
+        if item.meta.uid == self.options.uid { Owner::SELF } else { Owner(item.meta.uid) }
+    }
+
+    fn read_file(
+        &mut self,
+        item: &Item,
+        old: Option<&Entry>,
+        entry: &mut Entry,
+        source: &mut dyn Source,
+    ) -> Result<Object, ReadError> {
+        let path = source.path();
+        let owner = self.owner(item);
+        let mut content = source.open()?;
+        self.progress.files_read += 1;
+        for attempt in 1.. {
+            let old = old.and_then(|old| match &old.content {
+                Content::File(object) if matches!(object.body, Body::Rows(_) | Body::Tree(_)) => {
+                    Some((OldRows::new(Chunks::open(self.reader, object).ok()?), object.size))
+                }
+                _ => None,
+            });
+            let (progress, interrupted) = (&mut self.progress, self.interrupted);
+            let (schedule, observer) = (&mut self.schedule, &mut *self.observer);
+            let mut tick = |session: &mut Session, bytes: u64| {
+                progress.bytes_read += bytes;
+                schedule.bytes += bytes;
+                progress.bytes_new = session.new_chunk_bytes();
+                progress.bytes_stored = session.stored_bytes();
+                observer.progress(progress);
+                if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+            };
+            let object = self.files.read(&mut *content, owner, item.sparse, old, &mut self.session, &mut tick);
+            let object = match object {
+                // What was stored of this file so far is announced too, with a root that does not hold the file yet.
+                Err(ReadError::Engine(Error::Interrupted)) => {
+                    drop(content);
+                    self.checkpoint()?;
+                    return Err(Error::Interrupted.into());
+                }
+                object => object?,
+            };
+            let now = match content.settled()? {
+                Some(now) => now,
+                None if attempt < READ_ATTEMPTS => {
+                    content.rewind()?;
+                    continue;
+                }
+                None => {
+                    entry.flags |= FLAG_CHANGED;
+                    self.observer.problem(&path, "changed while it was read");
+                    content.item()?
+                }
+            };
+            entry.meta = now.meta;
+            if now.sparse {
+                entry.flags |= FLAG_SPARSE;
+            }
+            return Ok(object);
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn store_xattrs(
+        &mut self,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+        item: &Item,
+        source: &dyn Source,
+    ) -> Result<Xattrs> {
+        if xattrs.is_empty() {
+            return Ok(Xattrs::None);
+        }
+        if xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= XATTRS_INLINE_MAX {
+            return Ok(Xattrs::Inline(xattrs.to_vec()));
+        }
+        let mut bytes = Vec::new();
+        encode_xattrs(xattrs, &mut bytes);
+        if bytes.len() > crate::block::RAW_MAX {
+            self.problem(source, "has too many extended attributes: they are not captured");
+            return Ok(Xattrs::None);
+        }
+        let id = self.session.put_chunk(self.owner(item), &bytes)?;
+        Ok(Xattrs::Chunk { id, len: bytes.len() as u32 })
+    }
+
+    /// Announces what was stored so far, with a root that holds what was captured so far.
+    fn checkpoint(&mut self) -> Result<()> {
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        let mut beneath: Option<Entry> = None;
+        let mut root = None;
+        for frame in self.frames.iter().rev() {
+            let mut copy = Frame {
+                entry: frame.entry.clone(),
+                pages: frame.pages.clone(),
+                totals: frame.totals,
+                bases: Vec::new(),
+            };
+            if let Some(entry) = beneath.take() {
+                add(&mut copy, entry, &self.keys, &mut self.session)?;
+            }
+            let node = copy.pages.finish(&self.keys, &mut self.session)?;
+            let subtree = Subtree { node, totals: copy.totals };
+            beneath = Some(Entry { content: Content::Directory(subtree), ..copy.entry });
+            root = Some(subtree);
+        }
+        let root = root.expect("there is a frame");
+        self.hints.flush();
+        self.session.checkpoint(Partial { root, source: self.source_digest })?;
+        self.schedule.done();
+        Ok(())
+    }
+}
+
+/// Adds a finished entry to its directory.
+fn add(above: &mut Frame, entry: Entry, keys: &DomainKeys, session: &mut Session) -> Result<()> {
+    above.totals.add(&entry);
+    above.pages.push(&entry, keys, session)
+}

@@ -1,0 +1,277 @@
+//! Opening a repository.
+
+use super::name;
+use super::records::{Config, RECORD_BYTES_MAX, Replica, encode_chunker};
+use crate::chunker::Chunker;
+use crate::crypto::keyring::{KEYRING_BYTES_MAX, Keyring, RepositoryKey};
+use crate::crypto::seal::{Sealer, Suite};
+use crate::crypto::slot::{SLOT_BYTES_MAX, SLOTS_MAX, Slot};
+use crate::crypto::{DomainKeys, DomainSecret};
+use crate::error::{Error, Result};
+use crate::id::{DomainId, ObjectHash};
+use crate::index::Index;
+use crate::index::segment::{Segment, SegmentSource, segment_name};
+use crate::log::fact::SegmentRef;
+use crate::log::state::View;
+use crate::log::{Log, State};
+use crate::protocol::Folded;
+use plakar_store::{ErrorKind, Name, ReadStore};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A repository whose plain objects were read; nothing in it is believed yet that a key would prove.
+pub struct Locked {
+    store: Arc<dyn ReadStore>,
+    replica: Replica,
+    config: Config,
+    config_bytes: Vec<u8>,
+}
+
+impl Locked {
+    /// Looks whether there is a repository.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], [`Error::Unfinished`], [`Error::Unsupported`], [`Error::Damaged`]; store errors.
+    pub fn open(store: Arc<dyn ReadStore>) -> Result<Locked> {
+        let here = store.location();
+        let get = |what: &str| match store.get(&name(what), RECORD_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::from(e)),
+        };
+        let (replica, config_bytes) = match (get("replica")?, get("config")?) {
+            (Some(replica), Some(config)) => (replica, config),
+            (Some(_), None) => return Err(Error::Unfinished(here)),
+            (None, Some(_)) => return Err(Error::damaged("replica", "is missing")),
+            (None, None) => return Err(Error::NoRepository(here)),
+        };
+        let replica = Replica::decode(&replica).map_err(|e| e.of("replica"))?;
+        let config = Config::decode(&config_bytes).map_err(|e| e.of("config"))?;
+        if let Some(unknown) = config.unknown() {
+            return Err(Error::Unsupported(format!("{here}: this version cannot open it: {unknown}")));
+        }
+        Ok(Locked { store, replica, config, config_bytes })
+    }
+
+    /// Whether a passphrase is needed.
+    pub fn is_encrypted(&self) -> bool {
+        self.config.suite() == Some(Suite::Xaes)
+    }
+
+    /// What is this repository's own.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Unlocks it, with a passphrase if it is encrypted, and without reading its log.
+    ///
+    /// # Errors
+    /// [`Error::NeedsPassphrase`], [`Error::WrongPassphrase`], [`Error::Damaged`] when something is not authentic.
+    pub fn unlock(self, passphrase: Option<&[u8]>) -> Result<Unlocked> {
+        let domain = self.config.domain;
+        let chunker = self.config.chunker().expect("opening refused what it does not know");
+        let (secret, sealer, key) = if self.is_encrypted() {
+            let here = self.store.location();
+            let passphrase = passphrase.ok_or(Error::NeedsPassphrase(here))?;
+            let key = find_key(&*self.store, passphrase, domain)?;
+            let keyring = read_keyrings(&*self.store, &key, domain)?;
+            if keyring.config_digest != *blake3::hash(&self.config_bytes).as_bytes() {
+                return Err(Error::damaged("config", "is not the one its keyring vouches for"));
+            }
+            (DomainSecret(keyring.secret), Sealer::encrypted(domain, &keyring.epochs), Some(key))
+        } else {
+            (DomainSecret::public(), Sealer::plain(domain), None)
+        };
+        if secret.id(&encode_chunker(&chunker)) != domain {
+            return Err(Error::damaged("config", "names another domain than its secret makes"));
+        }
+        let keys = DomainKeys::new(&secret);
+        let chunker = Chunker::new(&chunker, &keys.chunker);
+        Ok(Unlocked {
+            store: self.store,
+            replica: self.replica,
+            config: self.config,
+            key,
+            keys: Arc::new(keys),
+            sealer: Arc::new(sealer),
+            chunker: Arc::new(chunker),
+        })
+    }
+}
+
+fn find_key(store: &dyn ReadStore, passphrase: &[u8], domain: DomainId) -> Result<RepositoryKey> {
+    let names = list(store, "keys/")?;
+    let mut known = Vec::new();
+    let mut damage = None;
+    for name in names.iter().take(SLOTS_MAX) {
+        let slot = store.get(name, SLOT_BYTES_MAX).map_err(Error::from);
+        let slot = slot.and_then(|bytes| Slot::decode(&bytes, name.as_str()));
+        match slot.and_then(|slot| slot.open(passphrase, domain, &mut known, name.as_str())) {
+            Ok(Some(key)) => return Ok(key),
+            Ok(None) => {}
+            // Another slot may still open.
+            Err(e) if e.is_damage() || e.is_not_found() => damage = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    match damage {
+        Some(damage) => Err(damage),
+        None if names.is_empty() => Err(Error::damaged("keys/", "there is no key slot")),
+        None => Err(Error::WrongPassphrase(store.location())),
+    }
+}
+
+/// Reads all keyrings and unites their epochs.
+fn read_keyrings(store: &dyn ReadStore, key: &RepositoryKey, domain: DomainId) -> Result<Keyring> {
+    let mut united: Option<Keyring> = None;
+    for name in list(store, "keyring/")? {
+        let bytes = store.get(&name, KEYRING_BYTES_MAX)?;
+        let keyring = Keyring::open(&bytes, key, domain, name.as_str())?;
+        match &mut united {
+            None => united = Some(keyring),
+            Some(united) if united.secret == keyring.secret => {
+                let new: Vec<_> =
+                    keyring.epochs.iter().filter(|e| !united.epochs.contains(e)).cloned().collect();
+                united.epochs.extend(new);
+            }
+            Some(_) => return Err(Error::damaged(&name, "belongs to another domain")),
+        }
+    }
+    united.ok_or_else(|| Error::damaged("keyring/", "there is no keyring"))
+}
+
+pub(super) fn list(store: &dyn ReadStore, prefix: &str) -> Result<Vec<Name>> {
+    let mut names = Vec::new();
+    store.list(prefix, &mut |object| {
+        names.push(object.name);
+        Ok(())
+    })?;
+    names.sort();
+    Ok(names)
+}
+
+/// A repository whose keys are known.
+#[derive(Clone)]
+pub struct Unlocked {
+    pub(crate) store: Arc<dyn ReadStore>,
+    pub(crate) replica: Replica,
+    pub(crate) config: Config,
+    pub(super) key: Option<RepositoryKey>,
+    pub(crate) keys: Arc<DomainKeys>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) chunker: Arc<Chunker>,
+}
+
+/// An open repository: its keys, its log as last read, and the index that follows from it.
+pub struct Repository {
+    pub(crate) base: Unlocked,
+    pub(crate) log: Log,
+    pub(crate) state: Arc<State>,
+    pub(crate) index: Arc<Index>,
+    /// Which segments the index holds, and the packs each names.
+    loaded: HashMap<ObjectHash, Vec<ObjectHash>>,
+    /// Segments that could not be opened.
+    damaged_segments: Vec<(ObjectHash, Error)>,
+}
+
+impl Unlocked {
+    /// Reads the log and opens the index.
+    ///
+    /// # Errors
+    /// Store errors. What is damaged is kept apart: see [`Repository::damaged`].
+    pub fn open(self) -> Result<Repository> {
+        let index = Arc::new(Index::new(self.sealer.clone()));
+        let mut repository = Repository {
+            base: self,
+            log: Log::default(),
+            state: Arc::default(),
+            index,
+            loaded: HashMap::new(),
+            damaged_segments: Vec::new(),
+        };
+        repository.refresh()?;
+        Ok(repository)
+    }
+
+    /// What is this repository's own.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// What it shares with its clones.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Repository {
+    /// Reads the log as it is now: a look.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.log.read(&*self.base.store, &self.base.sealer)?;
+        let mut state = State::of(&self.log);
+        self.damaged_segments.clear();
+        for (hash, segment) in state.segments() {
+            if self.loaded.contains_key(hash) {
+                continue;
+            }
+            let source = match segment {
+                SegmentRef::Stored(hash) => SegmentSource::Stored(self.base.store.clone(), segment_name(hash)),
+                SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
+            };
+            match self.index.add(source) {
+                Ok(segment) => drop(self.loaded.insert(*hash, segment.packs.clone())),
+                Err(e) if e.is_damage() || e.is_not_found() => self.damaged_segments.push((*hash, e)),
+                Err(e) => return Err(e),
+            }
+        }
+        // What a segment names is announced: a checkpoint relies on it instead of listing packs again.
+        let announced = state.segments().iter().filter_map(|(hash, _)| self.loaded.get(hash));
+        let announced = announced.flatten().copied().collect();
+        state.view.add_folded(&Folded { announced, ..View::new().fold() });
+        self.state = Arc::new(state);
+        Ok(())
+    }
+
+    /// Opens a segment that was written just now, before any fact announces it.
+    pub(crate) fn add_segment(&mut self, segment: &SegmentRef, source: SegmentSource) -> Result<Arc<Segment>> {
+        let opened = self.index.add(source)?;
+        let hash = match segment {
+            SegmentRef::Stored(hash) => *hash,
+            SegmentRef::Embedded(bytes) => ObjectHash(*blake3::hash(bytes).as_bytes()),
+        };
+        self.loaded.insert(hash, opened.packs.clone());
+        Ok(opened)
+    }
+
+    /// What the log says.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The log as last read.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What is known of it without its log.
+    pub fn base(&self) -> &Unlocked {
+        &self.base
+    }
+
+    /// Where it is, for messages.
+    pub fn location(&self) -> String {
+        self.base.store.location()
+    }
+
+    /// Log objects and index segments that are not what they must be, with the reason. What they said is
+    /// missing from the state.
+    pub fn damaged(&self) -> Vec<String> {
+        let log = self.log.damaged().map(|(_, e)| e.to_string());
+        log.chain(self.damaged_segments.iter().map(|(_, e)| e.to_string())).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! The two plain objects of a repository: `replica`, written first, and `config`, written last.
+
+use crate::chunker::{ChunkerKind, ChunkerParams};
+use crate::codec::{Decoded, Malformed};
+use crate::crypto::seal::Suite;
+use crate::id::{DomainId, ReplicaId};
+use crate::record;
+use minicbor::{Decode, Encode};
+
+const REPLICA_MAGIC: &[u8; 8] = b"PLKREPL1";
+const CONFIG_MAGIC: &[u8; 8] = b"PLKCONF1";
+/// The longest `replica` or `config` that is read, in bytes.
+pub const RECORD_BYTES_MAX: usize = 64 << 10;
+
+/// `replica`: what is this repository's own and never copied.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Replica {
+    /// Its random id.
+    #[n(1)]
+    pub id: ReplicaId,
+    /// When it was made, in seconds since 1970.
+    #[n(2)]
+    pub created: i64,
+    /// A listing of its store shows every put that returned before.
+    #[n(3)]
+    pub strong_list: bool,
+    /// Packs are closed at this length, in bytes.
+    #[n(4)]
+    pub pack_bytes: u32,
+    /// The repository it was cloned from.
+    #[n(5)]
+    pub origin: Option<ReplicaId>,
+}
+
+/// `config`: what a repository shares with its clones.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Config {
+    /// Its domain.
+    #[n(1)]
+    pub domain: DomainId,
+    /// How it is sealed: see [`Suite`].
+    #[n(2)]
+    suite: u8,
+    /// How files are cut: see [`ChunkerKind`].
+    #[n(3)]
+    chunker: u8,
+    /// The shortest chunk that is not the end of a file, in bytes.
+    #[n(4)]
+    chunk_min: u32,
+    /// The length chunks have about on average.
+    #[n(5)]
+    chunk_avg: u32,
+    /// The longest chunk.
+    #[n(6)]
+    chunk_max: u32,
+    /// The zstd level of new blocks; 0 = not compressed.
+    #[n(7)]
+    pub compression: u8,
+    /// Numbers of features that a reader must know; version 1 has none.
+    #[n(8)]
+    features: Vec<u32>,
+    /// When it was made, in seconds since 1970.
+    #[n(9)]
+    pub created: i64,
+}
+
+impl Replica {
+    /// The stored bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        record::encode_file(REPLICA_MAGIC, self)
+    }
+
+    /// Reads the stored bytes.
+    pub fn decode(bytes: &[u8]) -> Decoded<Replica> {
+        record::decode_file(REPLICA_MAGIC, bytes)
+    }
+}
+
+impl Config {
+    /// A config of version 1.
+    pub fn new(domain: DomainId, suite: Suite, chunker: &ChunkerParams, compression: u8, created: i64) -> Config {
+        Config {
+            domain,
+            suite: suite as u8,
+            chunker: chunker.kind.id(),
+            chunk_min: chunker.min,
+            chunk_avg: chunker.avg,
+            chunk_max: chunker.max,
+            compression,
+            features: Vec::new(),
+            created,
+        }
+    }
+
+    /// The stored bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        record::encode_file(CONFIG_MAGIC, self)
+    }
+
+    /// Reads the stored bytes.
+    pub fn decode(bytes: &[u8]) -> Decoded<Config> {
+        let config: Config = record::decode_file(CONFIG_MAGIC, bytes)?;
+        if config.compression > 22 {
+            return Err(Malformed("absurd compression level"));
+        }
+        Ok(config)
+    }
+
+    /// What this version does not know of it, if there is something.
+    pub fn unknown(&self) -> Option<String> {
+        if !self.features.is_empty() {
+            return Some(format!("it needs features {:?} of a newer version", self.features));
+        }
+        if Suite::from_u8(self.suite).is_none() {
+            return Some(format!("it is sealed by suite {}", self.suite));
+        }
+        self.chunker().is_none().then(|| format!("it is cut by chunker {}", self.chunker))
+    }
+
+    /// How it is sealed.
+    pub fn suite(&self) -> Option<Suite> {
+        Suite::from_u8(self.suite)
+    }
+
+    /// How files are cut.
+    pub fn chunker(&self) -> Option<ChunkerParams> {
+        let kind = ChunkerKind::from_id(self.chunker)?;
+        let params = ChunkerParams { kind, min: self.chunk_min, avg: self.chunk_avg, max: self.chunk_max };
+        params.validate().is_ok().then_some(params)
+    }
+}
+
+/// The chunker parameters as they enter the domain id: kind u8, min, avg, max u32.
+pub fn encode_chunker(params: &ChunkerParams) -> Vec<u8> {
+    let mut out = vec![params.kind.id()];
+    [params.min, params.avg, params.max].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+    out
+}

@@ -1,0 +1,499 @@
+//! A session: one writer's run towards exactly one publication.
+
+use super::fold;
+use super::pipeline::{Pipeline, Stored};
+use crate::block::{Compression, ItemId, ItemKind, OpenBlock};
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, NodeId, ObjectHash, SessionId};
+use crate::index::ID_PREFIX_LEN;
+use crate::index::segment::{Author, EMBEDDED_MAX, Location, SegmentBuilder, SegmentSource, segment_name};
+use crate::log::fact::{Fact, Partial, Prepared, Row, SegmentRef};
+use crate::log::object;
+use crate::log::state::ProtocolFact;
+use crate::pack::pack_name;
+use crate::protocol::{self, Outcome, Verdict};
+use crate::repository::Repository;
+use crate::tree::pages::NodeSink;
+use plakar_store::{ErrorKind, Store};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Rows are written to a segment once there are so many.
+const ROWS_PENDING_MAX: usize = 1 << 18;
+/// How often packs that another client dooms are stored again before it is given up.
+const ATTEMPTS_MAX: usize = 10;
+
+type Writer = protocol::Writer<SessionId, ObjectHash>;
+
+/// At most so many blocks of chunks are open.
+const OPEN_BLOCKS_MAX: usize = 8;
+
+/// Whose file a chunk is from, as far as it matters to what may share a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(pub u32);
+
+impl Owner {
+    /// Root and whoever pushes: what they may read together may be compressed together.
+    pub const SELF: Owner = Owner(0);
+    /// What is stored again from a pack of unknown owners.
+    const MOVED: Owner = Owner(u32::MAX);
+}
+
+/// How a session writes.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Who writes.
+    pub author: Author,
+    /// How blocks are compressed.
+    pub compression: Compression,
+    /// How many threads compress and seal.
+    pub workers: usize,
+    /// Seconds since 1970, for the names of log objects.
+    pub now: i64,
+    /// Whether this client may write `admin/`: fold the log, merge the index.
+    pub may_admin: bool,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its snapshot is visible.
+    Published,
+    /// Something that it relied on is gone: nothing was published; run it again from the start.
+    Lost,
+}
+
+/// One run of a writer. Whatever it stored before an error is durable as far as it was announced.
+pub struct Session {
+    repo: Repository,
+    store: Arc<dyn Store>,
+    options: SessionOptions,
+    writer: Option<Writer>,
+    session: SessionId,
+    pipeline: Option<Pipeline>,
+    /// Open blocks of chunks, each for the files of one owner, the one used last at the end.
+    data: Vec<(Owner, OpenBlock)>,
+    tree: OpenBlock,
+    /// What this session stores and no open segment lists yet.
+    pending: HashSet<(ItemKind, [u8; ID_PREFIX_LEN])>,
+    builder: SegmentBuilder,
+    /// Segments that no fact has announced yet.
+    segments: Vec<SegmentRef>,
+    own: HashSet<ObjectHash>,
+    /// Packs of others, and whether they are there.
+    relied: HashMap<ObjectHash, bool>,
+    stored_bytes: u64,
+    stored_chunk_bytes: u64,
+}
+
+impl Session {
+    /// Begins a session that wants to use the trees of `bases` whole, and to have those of `hints` kept while it
+    /// lasts. Returns those of the bases that may be used so.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when an object in `admin/` cannot be read: it may be a mark, so nothing may be
+    /// relied on; store errors.
+    pub fn begin(
+        repo: Repository,
+        store: Arc<dyn Store>,
+        options: SessionOptions,
+        bases: &[SessionId],
+        hints: &[SessionId],
+    ) -> Result<(Session, Vec<SessionId>)> {
+        let session = SessionId::random();
+        let mut begun = Session {
+            repo,
+            store,
+            options,
+            writer: None,
+            session,
+            pipeline: None,
+            data: Vec::new(),
+            tree: OpenBlock::new(ItemKind::Node),
+            pending: HashSet::new(),
+            builder: SegmentBuilder::default(),
+            segments: Vec::new(),
+            own: HashSet::new(),
+            relied: HashMap::new(),
+            stored_bytes: 0,
+            stored_chunk_bytes: 0,
+        };
+        begun.refuse_unless_readable()?;
+        if bases.is_empty() && hints.is_empty() {
+            begun.writer = Some(Writer::begin(session));
+            return Ok((begun, Vec::new()));
+        }
+        let (pinning, fact) = Writer::pin(session, bases, hints);
+        begun.put_prepared(&fact, None, None)?;
+        begun.look()?;
+        let (writer, pins) = pinning.looked(&begun.repo.state.view);
+        begun.writer = Some(writer);
+        Ok((begun, pins.held))
+    }
+
+    /// The repository as last looked at.
+    pub fn repository(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// The session's name.
+    pub fn id(&self) -> SessionId {
+        self.session
+    }
+
+    /// The keys that items are named by.
+    pub fn keys(&self) -> Arc<DomainKeys> {
+        self.repo.base.keys.clone()
+    }
+
+    /// Bytes put to the store in packs so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// Bytes of chunks that were not stored before, before compression.
+    pub fn new_chunk_bytes(&self) -> u64 {
+        self.stored_chunk_bytes
+    }
+
+    /// Whether `item` is stored already, so that this session may rely on it; then it does.
+    ///
+    /// A node that is found proves nothing about what is beneath it.
+    pub fn has(&mut self, item: &ItemId) -> Result<bool> {
+        if self.pending.contains(&item.prefix()) {
+            return Ok(true);
+        }
+        let view = &self.repo.state.view;
+        for place in self.repo.index.find(item)? {
+            if self.own.contains(&place.pack) {
+                return Ok(true);
+            }
+            if !view.may_rely(place.pack) || view.bad(place.pack, place.offset) {
+                continue;
+            }
+            let there = match self.relied.get(&place.pack) {
+                Some(there) => *there,
+                None => {
+                    // A pack that was lost, or cut short, must not be relied on just because an index names it.
+                    let end = u64::from(place.offset) + u64::from(place.sealed_len);
+                    let there = match self.store.len(&pack_name(&place.pack)) {
+                        Ok(len) => len >= end,
+                        Err(e) if e.kind() == ErrorKind::NotFound => false,
+                        Err(e) => return Err(e.into()),
+                    };
+                    self.relied.insert(place.pack, there);
+                    there
+                }
+            };
+            if there {
+                self.writer_mut().relies_on(place.pack);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Stores a chunk, unless it is there already, and returns its id. It must not be empty. Chunks of different
+    /// owners never share a block: what compresses well together would tell them about each other.
+    pub fn put_chunk(&mut self, owner: Owner, bytes: &[u8]) -> Result<ChunkId> {
+        let id = self.repo.base.keys.chunk_id(bytes);
+        self.put_chunk_with_id(owner, id, bytes)?;
+        Ok(id)
+    }
+
+    /// As [`put_chunk`](Self::put_chunk), for a caller that knows the id already.
+    pub fn put_chunk_with_id(&mut self, owner: Owner, id: ChunkId, bytes: &[u8]) -> Result<()> {
+        if !self.has(&id.into())? {
+            self.stored_chunk_bytes += bytes.len() as u64;
+            self.put_item(owner, id.into(), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn put_item(&mut self, owner: Owner, item: ItemId, bytes: &[u8]) -> Result<()> {
+        self.pending.insert(item.prefix());
+        let mut full = Vec::new();
+        let open = match item.kind {
+            ItemKind::Node => &mut self.tree,
+            ItemKind::Chunk => {
+                let block = match self.data.iter().position(|(o, _)| *o == owner) {
+                    Some(at) => self.data.remove(at),
+                    None => (owner, OpenBlock::new(ItemKind::Chunk)),
+                };
+                if self.data.len() == OPEN_BLOCKS_MAX {
+                    full.push(self.data.remove(0).1);
+                }
+                self.data.push(block);
+                &mut self.data.last_mut().expect("one was pushed").1
+            }
+        };
+        if !open.has_room(bytes.len()) {
+            full.push(std::mem::replace(open, OpenBlock::new(item.kind)));
+        }
+        open.push(item.id, bytes);
+        if open.is_full() {
+            full.push(std::mem::replace(open, OpenBlock::new(item.kind)));
+        }
+        if full.is_empty() {
+            return Ok(());
+        }
+        for block in full.into_iter().filter(|block| !block.is_empty()) {
+            self.pipeline().push(block)?;
+        }
+        self.collect_stored(false)
+    }
+
+    fn pipeline(&mut self) -> &Pipeline {
+        let base = &self.repo.base;
+        self.pipeline.get_or_insert_with(|| {
+            Pipeline::start(
+                self.store.clone(),
+                base.sealer.clone(),
+                base.keys.clone(),
+                self.options.compression,
+                base.replica.pack_bytes as usize,
+                self.options.workers,
+            )
+        })
+    }
+
+    fn writer_mut(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("a session in progress has a writer")
+    }
+
+    /// Takes over the packs that were stored meanwhile. `flush` closes all that is open first.
+    fn collect_stored(&mut self, flush: bool) -> Result<()> {
+        let stored = match (&self.pipeline, flush) {
+            (None, _) => Vec::new(),
+            (Some(pipeline), false) => pipeline.stored()?,
+            (Some(pipeline), true) => pipeline.flush()?,
+        };
+        stored.into_iter().for_each(|pack| self.stored(pack));
+        if self.builder.len() >= ROWS_PENDING_MAX {
+            self.write_segment()?;
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, pack: Stored) {
+        self.stored_bytes += pack.len;
+        self.own.insert(pack.hash);
+        self.writer_mut().wrote(pack.hash);
+        for block in pack.directory {
+            for (ordinal, (id, _)) in block.items.iter().enumerate() {
+                let at = Location {
+                    pack: pack.hash,
+                    offset: block.offset,
+                    sealed_len: block.sealed_len,
+                    epoch: block.epoch,
+                    ordinal: ordinal as u16,
+                };
+                self.builder.add(block.kind, id, &at);
+            }
+        }
+    }
+
+    /// Makes a segment of the rows that wait, and opens it.
+    fn write_segment(&mut self) -> Result<()> {
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        let mut builder = std::mem::take(&mut self.builder);
+        let bytes = builder.encode(&self.options.author, &self.repo.base.sealer);
+        let segment = put_segment(&*self.store, bytes)?;
+        let source = match &segment {
+            SegmentRef::Stored(hash) => SegmentSource::Stored(self.repo.base.store.clone(), segment_name(hash)),
+            SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
+        };
+        let opened = self.repo.add_segment(&segment, source)?;
+        if !builder.is_equal(&opened, &self.repo.base.sealer)? {
+            return Err(Error::damaged("an index segment", "does not read back as it was written"));
+        }
+        for key in builder.keys() {
+            self.pending.remove(&key);
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Stores all that is open: afterwards everything given so far is in packs and segments, durable.
+    fn flush(&mut self) -> Result<()> {
+        let tree = std::mem::replace(&mut self.tree, OpenBlock::new(ItemKind::Node));
+        let data = std::mem::take(&mut self.data).into_iter().map(|(_, block)| block);
+        for block in data.chain([tree]).filter(|block| !block.is_empty()) {
+            self.pipeline().push(block)?;
+        }
+        self.collect_stored(true)?;
+        self.write_segment()?;
+        self.store.barrier()?;
+        Ok(())
+    }
+
+    /// Announces what was stored so far, with a root that describes it, so that a later session can go on from
+    /// here.
+    pub fn checkpoint(&mut self, partial: Partial) -> Result<()> {
+        self.flush()?;
+        let fact = self.writer_mut().checkpoint();
+        self.put_prepared(&fact, None, Some(partial))
+    }
+
+    /// Ends the session by publishing `row`, whose tree must consist of what this session put, relied on, or
+    /// found in a base that it holds.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`] when another client took the session for dead; store errors. After an error nothing was
+    /// published, unless it came from the very last steps: then the snapshot may be visible, and is whole.
+    pub fn publish(mut self, row: Option<Row>) -> Result<(Ended, Repository)> {
+        for _ in 0..ATTEMPTS_MAX {
+            self.flush()?;
+            let writer = self.writer.take().expect("a session in progress has a writer");
+            let (announced, fact) = writer.prepare();
+            self.put_prepared(&fact, row.clone(), None)?;
+            self.look()?;
+            match announced.looked(&self.repo.state.view) {
+                Verdict::Clean(cleared) => {
+                    let (finished, _) = cleared.finish::<ObjectHash, SessionId>();
+                    self.put_facts(&[Fact::Final(self.session)])?;
+                    self.look()?;
+                    return match finished.looked(&self.repo.state.view) {
+                        Outcome::Published => self.ended(),
+                        Outcome::Revoked => Err(Error::Revoked),
+                    };
+                }
+                Verdict::StoreAgain(writer, doomed) => {
+                    self.writer = Some(writer);
+                    if !self.store_again(&doomed)? {
+                        return Ok((Ended::Lost, self.repo));
+                    }
+                }
+                Verdict::Revoked => return Err(Error::Revoked),
+            }
+        }
+        Ok((Ended::Lost, self.repo))
+    }
+
+    fn ended(mut self) -> Result<(Ended, Repository)> {
+        // The snapshot is published: that folding the log failed is no reason to say otherwise, and the next
+        // session does it.
+        if self.options.may_admin {
+            let _ = fold::fold(&mut self.repo, &*self.store, &self.options.author, self.options.now);
+        }
+        Ok((Ended::Published, self.repo))
+    }
+
+    /// Stores what is in the `doomed` packs again, whole blocks unopened. `false` when one is gone already.
+    fn store_again(&mut self, doomed: &[ObjectHash]) -> Result<bool> {
+        for pack in doomed {
+            self.own.remove(pack);
+            self.relied.insert(*pack, false);
+            let directory = match crate::pack::read_directory(&*self.store, pack, &self.repo.base.sealer) {
+                Ok(directory) => directory,
+                Err(e) if e.is_not_found() || e.is_damage() => return Ok(false),
+                Err(e) => return Err(e),
+            };
+            for entry in directory {
+                let name = pack_name(pack);
+                let sealed = match self.store.get_range(&name, entry.offset.into(), entry.sealed_len as usize) {
+                    Ok(sealed) => sealed,
+                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+                    Err(e) => return Err(e.into()),
+                };
+                let block =
+                    crate::block::Block::open(entry.kind, entry.epoch, sealed, &self.repo.base.sealer, &name)?;
+                for (ordinal, (id, _)) in entry.items.iter().enumerate() {
+                    let item = ItemId { kind: entry.kind, id: *id };
+                    if self.has(&item)? {
+                        continue;
+                    }
+                    let keys = self.keys();
+                    let Some(bytes) = block.item(ordinal, &item, &keys) else { return Ok(false) };
+                    self.put_item(Owner::MOVED, item, bytes)?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        self.repo.refresh()?;
+        self.refuse_unless_readable()
+    }
+
+    fn refuse_unless_readable(&self) -> Result<()> {
+        let unread = self.repo.log.damaged().find(|(name, _)| name.as_str().starts_with("admin/"));
+        match unread {
+            None => Ok(()),
+            Some((name, e)) => Err(Error::damaged(name, format!("nothing may be written while it cannot be read: {e}"))),
+        }
+    }
+
+    fn put_prepared(&mut self, fact: &ProtocolFact, row: Option<Row>, partial: Option<Partial>) -> Result<()> {
+        let protocol::Fact::Prepared { session, pins, packs, .. } = fact else {
+            unreachable!("a writer prepares with a Prepared")
+        };
+        let prepared = Prepared {
+            session: *session,
+            pins: pins.clone(),
+            packs: packs.clone(),
+            segments: std::mem::take(&mut self.segments),
+            row,
+            partial,
+        };
+        self.put_facts(&[Fact::Prepared(prepared)])
+    }
+
+    fn put_facts(&self, facts: &[Fact]) -> Result<()> {
+        put_facts(facts, &*self.store, &self.options.author, &self.repo, self.options.now)
+    }
+}
+
+impl NodeSink for Session {
+    fn put_node(&mut self, bytes: Vec<u8>) -> Result<NodeId> {
+        let id = self.repo.base.keys.node_id(&bytes);
+        if !self.has(&id.into())? {
+            self.put_item(Owner::MOVED, id.into(), &bytes)?;
+        }
+        Ok(id)
+    }
+}
+
+/// Puts facts, all of one class, as one log object, durable.
+pub(super) fn put_facts(
+    facts: &[Fact],
+    store: &dyn Store,
+    author: &Author,
+    repo: &Repository,
+    now: i64,
+) -> Result<()> {
+    let (name, bytes) = object::encode(facts, author, &repo.base.sealer, now);
+    store.put(&name, &[&bytes])?;
+    store.barrier()?;
+    Ok(())
+}
+
+/// Puts a segment as an object of its own unless it is small enough to travel in a fact.
+pub(super) fn put_segment(store: &dyn Store, bytes: Vec<u8>) -> Result<SegmentRef> {
+    if bytes.len() <= EMBEDDED_MAX {
+        return Ok(SegmentRef::Embedded(bytes));
+    }
+    let hash = ObjectHash(*blake3::hash(&bytes).as_bytes());
+    store.put(&segment_name(&hash), &[&bytes])?;
+    Ok(SegmentRef::Stored(hash))
+}
+
+/// Removes publications: they are no longer visible here.
+pub fn remove(
+    repo: &mut Repository,
+    store: &dyn Store,
+    author: &Author,
+    sessions: &[SessionId],
+    now: i64,
+) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let facts: Vec<_> = sessions.iter().map(|session| Fact::Removed(*session)).collect();
+    put_facts(&facts, store, author, repo, now)?;
+    repo.refresh()
+}

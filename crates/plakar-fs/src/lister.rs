@@ -1,0 +1,241 @@
+//! One directory at a time: open it, read its names, describe each, sort.
+
+use crate::meta::{Identity, Stat};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use std::cmp::Ordering;
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+
+/// How many bytes of directory the kernel is asked for at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Larger directories are described in the order of their inode numbers, which on a cold disk is the
+/// order in which inodes lie.
+const BY_INODE_FROM: usize = 512;
+
+/// The longest name a snapshot can hold. Few file systems have longer ones (counted in bytes).
+const NAME_BYTES_MAX: usize = 255;
+
+/// What every directory is opened with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    /// Directories that are not entered, whatever they are called.
+    pub excluded: Vec<Identity>,
+    /// For whom we open: access times are spared where that is allowed (to root and the owner).
+    pub euid: u32,
+}
+
+impl Rules {
+    pub fn is_excluded(&self, stat: &Stat) -> bool {
+        self.excluded.contains(&stat.identity())
+    }
+
+    /// Flags that keep reading from changing the access time, if `owner`'s file may be opened so.
+    pub fn spare_atime(&self, owner: u32) -> OFlags {
+        if self.euid == 0 || self.euid == owner { OFlags::NOATIME } else { OFlags::empty() }
+    }
+}
+
+/// Opens `name` in `dir`, and once more without `O_NOATIME` if only that was refused.
+pub(crate) fn open(dir: impl AsFd, name: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    let dir = dir.as_fd();
+    match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::PERM) if flags.contains(OFlags::NOATIME) => {
+            rustix::fs::openat(dir, name, flags - OFlags::NOATIME, Mode::empty())
+        }
+        result => result,
+    }
+}
+
+/// A directory that was opened and listed.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub handle: Arc<OwnedFd>,
+    /// As the handle says, not as the listing of its parent said.
+    pub stat: Stat,
+    pub listing: Arc<Listing>,
+    /// Why the listing is not whole, if it is not.
+    pub error: Option<io::Error>,
+}
+
+/// What came of opening a directory.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Listed(Directory),
+    Excluded,
+}
+
+/// Opens and lists `name` in `parent`. `listed` is what the parent's listing said of it.
+pub(crate) fn open_directory(
+    parent: impl AsFd,
+    name: &CStr,
+    listed: &Stat,
+    follow: bool,
+    rules: &Rules,
+    buffer: &mut Buffer,
+) -> io::Result<Opened> {
+    if rules.is_excluded(listed) {
+        return Ok(Opened::Excluded);
+    }
+    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | rules.spare_atime(listed.uid);
+    if !follow {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let handle = Arc::new(open(parent, name, flags)?);
+    let stat = Stat::of_handle(&handle)?;
+    if rules.is_excluded(&stat) {
+        return Ok(Opened::Excluded);
+    }
+    let (listing, error) = Listing::read(handle.as_fd(), buffer);
+    Ok(Opened::Listed(Directory { handle, stat, listing: Arc::new(listing), error }))
+}
+
+/// Room for what the kernel tells of a directory; one per thread.
+#[derive(Debug)]
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(BUFFER_BYTES))
+    }
+}
+
+/// The entries of a directory by name.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// All names, each with a NUL after it.
+    names: Vec<u8>,
+    pub entries: Vec<Listed>,
+    /// Which of the entries are directories, ascending.
+    pub directories: Vec<usize>,
+}
+
+/// One entry; its name is in the listing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed {
+    name_at: usize,
+    name_len: u16,
+    /// Why nothing else is known of it.
+    pub failed: Option<Errno>,
+    pub stat: Stat,
+}
+
+/// A name as read: `key` is its first eight bytes as a number, which decides most comparisons.
+struct Name {
+    key: u64,
+    at: usize,
+    ino: u64,
+    len: u16,
+}
+
+impl Listing {
+    /// Lists an open directory. What could be listed before an error is there.
+    fn read(dir: BorrowedFd<'_>, buffer: &mut Buffer) -> (Self, Option<io::Error>) {
+        let mut bytes = Vec::new();
+        let mut names = Vec::new();
+        let mut error = None;
+        let mut raw = RawDir::new(dir, buffer.0.spare_capacity_mut());
+        while let Some(entry) = raw.next() {
+            match entry {
+                Ok(entry) => push_name(&mut bytes, &mut names, entry.file_name(), entry.ino()),
+                Err(Errno::INTR) => {}
+                Err(e) => {
+                    error = Some(e.into());
+                    break;
+                }
+            }
+        }
+        let mut listing = Self::describe(bytes, names, |name| Stat::of(dir, name, false));
+        // What vanished since its name was read was never there, as far as anybody can tell.
+        listing.entries.retain(|entry| entry.failed != Some(Errno::NOENT));
+        listing.find_directories();
+        (listing, error)
+    }
+
+    /// Describes only `wanted` entries of a directory, following links. None is ever left out: one that
+    /// is not there has failed. Directories among them are not noted, as nobody lists those ahead.
+    pub fn of<'a>(dir: BorrowedFd<'_>, wanted: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut bytes = Vec::new();
+        let mut names = Vec::new();
+        for name in wanted {
+            let name = std::ffi::CString::new(name).expect("a path that was looked up holds no NUL");
+            push_name(&mut bytes, &mut names, &name, 0);
+        }
+        Self::describe(bytes, names, |name| Stat::of(dir, name, true))
+    }
+
+    fn describe(
+        bytes: Vec<u8>,
+        mut names: Vec<Name>,
+        stat: impl Fn(&CStr) -> rustix::io::Result<Stat>,
+    ) -> Self {
+        let compare = |a: &Name, b: &Name| match a.key.cmp(&b.key) {
+            Ordering::Equal => bytes[a.at..][..a.len.into()].cmp(&bytes[b.at..][..b.len.into()]),
+            order => order,
+        };
+        names.sort_unstable_by(compare);
+        // A directory that is changed while it is read may tell a name twice.
+        names.dedup_by(|a, b| compare(a, b).is_eq());
+
+        let blank = |name: &Name| Listed {
+            name_at: name.at,
+            name_len: name.len,
+            failed: None,
+            stat: Stat::default(),
+        };
+        let mut entries: Vec<Listed> = names.iter().map(blank).collect();
+        let mut describe = |at: usize| {
+            let entry: &mut Listed = &mut entries[at];
+            if usize::from(entry.name_len) > NAME_BYTES_MAX {
+                entry.failed = Some(Errno::NAMETOOLONG);
+                return;
+            }
+            match stat(name_of(&bytes, entry)) {
+                Ok(stat) if stat.kind().is_some() => entry.stat = stat,
+                Ok(_) => entry.failed = Some(Errno::NOTSUP),
+                Err(e) => entry.failed = Some(e),
+            }
+        };
+        if names.len() < BY_INODE_FROM || names.is_sorted_by_key(|name| name.ino) {
+            (0..names.len()).for_each(&mut describe);
+        } else {
+            let mut order: Vec<(u64, usize)> =
+                names.iter().enumerate().map(|(at, name)| (name.ino, at)).collect();
+            order.sort_unstable();
+            order.iter().for_each(|&(_, at)| describe(at));
+        }
+        Self { names: bytes, entries, directories: Vec::new() }
+    }
+
+    fn find_directories(&mut self) {
+        let is_directory = |entry: &Listed| entry.failed.is_none() && entry.stat.is_directory();
+        self.directories = (0..self.entries.len()).filter(|&at| is_directory(&self.entries[at])).collect();
+    }
+
+    /// The name of one of the entries.
+    pub fn name(&self, entry: &Listed) -> &CStr {
+        name_of(&self.names, entry)
+    }
+}
+
+fn name_of<'a>(names: &'a [u8], entry: &Listed) -> &'a CStr {
+    CStr::from_bytes_with_nul(&names[entry.name_at..][..usize::from(entry.name_len) + 1])
+        .expect("names are kept with one NUL, at the end")
+}
+
+fn push_name(bytes: &mut Vec<u8>, names: &mut Vec<Name>, name: &CStr, ino: u64) {
+    let name = name.to_bytes_with_nul();
+    let len = name.len() - 1;
+    if matches!(&name[..len], b"" | b"." | b"..") {
+        return;
+    }
+    let mut key = [0; 8];
+    let head = len.min(8);
+    key[..head].copy_from_slice(&name[..head]);
+    let len = u16::try_from(len).expect("the kernel's records are shorter than 64 KiB");
+    names.push(Name { key: u64::from_be_bytes(key), at: bytes.len(), ino, len });
+    bytes.extend_from_slice(name);
+}

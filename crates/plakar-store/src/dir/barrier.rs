@@ -1,0 +1,167 @@
+//! Making names durable: which folders a barrier flushes, and what a failed one means.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::{Errno, retry_on_intr},
+};
+
+use super::folder;
+
+/// The folders that the next barrier must flush. The root is the empty path.
+#[derive(Debug, Default)]
+pub struct Barrier {
+    folders: Mutex<Folders>,
+    /// Held while flushing, so that a barrier never returns before one that took over its folders did.
+    /// True once a flush failed.
+    broken: Mutex<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Folders {
+    touched: BTreeSet<String>,
+    /// Folders whose own names, up to the root, are durable: those above need no flush any more.
+    anchored: BTreeSet<String>,
+}
+
+impl Barrier {
+    /// Notes that something was named or removed in `path`. The folder itself may have been made a moment
+    /// ago, by this process or another, so the first time all folders above it count as touched too.
+    pub fn touch(&self, path: &str) {
+        let mut folders = lock(&self.folders);
+        if !folders.anchored.contains(path) {
+            for (slash, _) in path.match_indices('/') {
+                folders.touched.insert(path[..slash].to_owned());
+            }
+            folders.touched.insert(String::new());
+        }
+        folders.touched.insert(path.to_owned());
+    }
+
+    /// Flushes what was touched since the last success.
+    pub fn pass(&self, root: BorrowedFd<'_>) -> io::Result<()> {
+        self.pass_flushed_by(root, &flush)
+    }
+
+    fn pass_flushed_by(
+        &self,
+        root: BorrowedFd<'_>,
+        flush: &dyn Fn(OwnedFd) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut broken = lock(&self.broken);
+        if *broken {
+            return Err(io::Error::other("an earlier flush failed; open the store again"));
+        }
+        let touched = std::mem::take(&mut lock(&self.folders).touched);
+        for path in &touched {
+            let opened = folder::open(root, path)
+                .and_then(|folder| folder.ok_or_else(|| io::Error::other(format!("folder {path} is gone"))));
+            match opened {
+                // Nothing is lost when a folder could not be opened: the next barrier tries again.
+                Err(e) => {
+                    lock(&self.folders).touched.extend(touched);
+                    return Err(e);
+                }
+                Ok(folder) => flush(folder).inspect_err(|_| *broken = true)?,
+            }
+        }
+        lock(&self.folders).anchored.extend(touched);
+        Ok(())
+    }
+}
+
+/// Makes a new store's folder and its name durable.
+pub fn flush_new_root(root: &OwnedFd, path: &Path) -> io::Result<()> {
+    flush(root.try_clone()?)?;
+    let Some(above) = path.parent() else { return Ok(()) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match retry_on_intr(|| rustix::fs::open(above, flags, Mode::empty())) {
+        Ok(above) => flush(above),
+        Err(Errno::ACCESS) => {
+            // A folder that may be passed through but not read cannot be flushed alone.
+            rustix::fs::sync();
+            Ok(())
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Flushes a folder. A file system that has no such thing for folders says so with these two errors and
+/// keeps names by other means.
+fn flush(folder: OwnedFd) -> io::Result<()> {
+    match File::from(folder).sync_all() {
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOTSUP)) => Ok(()),
+        other => other,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, os::fd::AsFd};
+
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, OwnedFd) {
+        let temp = tempfile::tempdir().unwrap();
+        let root = OwnedFd::from(File::open(temp.path()).unwrap());
+        folder::make(root.as_fd(), "packs/ab").unwrap();
+        folder::make(root.as_fd(), "packs/cd").unwrap();
+        (temp, root)
+    }
+
+    #[test]
+    fn folders_above_are_flushed_the_first_time_only() {
+        let (_temp, root) = root();
+        let barrier = Barrier::default();
+        let flushed = |touched: &[&str]| {
+            let count = Cell::new(0);
+            touched.iter().for_each(|path| barrier.touch(path));
+            let flush = |_| {
+                count.set(count.get() + 1);
+                Ok(())
+            };
+            barrier.pass_flushed_by(root.as_fd(), &flush).unwrap();
+            count.get()
+        };
+        assert_eq!(flushed(&["packs/ab"]), 3, "the root, packs, packs/ab");
+        assert_eq!(flushed(&[]), 0);
+        assert_eq!(flushed(&["packs/ab", "packs/ab"]), 1);
+        assert_eq!(flushed(&["packs/cd", "packs/ab"]), 4);
+    }
+
+    #[test]
+    fn after_a_failed_flush_no_barrier_succeeds() {
+        let (_temp, root) = root();
+        let barrier = Barrier::default();
+        barrier.touch("packs/ab");
+        let fail = |_| Err(io::Error::other("lost"));
+        barrier.pass_flushed_by(root.as_fd(), &fail).unwrap_err();
+        barrier.pass(root.as_fd()).unwrap_err();
+        barrier.touch("packs/ab");
+        barrier.pass(root.as_fd()).unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_opened_is_not_forgotten() {
+        let (temp, root) = root();
+        let barrier = Barrier::default();
+        barrier.touch("packs/ab");
+        std::fs::remove_dir(temp.path().join("packs/ab")).unwrap();
+        barrier.pass(root.as_fd()).unwrap_err();
+        barrier.pass(root.as_fd()).unwrap_err();
+        folder::make(root.as_fd(), "packs/ab").unwrap();
+        barrier.pass(root.as_fd()).unwrap();
+    }
+}

@@ -1,0 +1,105 @@
+//! Stores: flat sets of named, immutable byte objects.
+//!
+//! A repository asks little of the place that keeps it: put whole objects, read ranges of them, list
+//! names by prefix, delete, and a [`barrier`](Store::barrier) that makes everything before it durable.
+//! That is the whole contract, so that a folder, a database file, an object store or a server can
+//! keep a repository alike, and so that a wrapper which counts, fails or delays is a store too.
+//!
+//! What a store must do (a repository loses data on one that does not):
+//!
+//! 1. An object is there whole or not at all; nobody ever reads a part of one that is being put.
+//! 2. After [`barrier`](Store::barrier) returned, every object put before it survives a power cut.
+//! 3. [`list`](ReadStore::list) shows every object whose `put` returned before the listing began and
+//!    that was not deleted since.
+//! 4. Putting the same bytes under the same name again is harmless; putting other bytes changes nothing
+//!    and says so.
+//!
+//! What a store is not: a file system (no renaming, no appending, no directories), a lock service, or
+//! a clock that anybody relies on. No conditional put is needed anywhere. A store need not be able to keep
+//! an object whose name is a folder of another's (`a` beside `a/b`); a repository has none.
+//!
+//! A store that is only read is handed around as [`ReadStore`]: code that holds one cannot write.
+
+mod conformance;
+mod dir;
+mod error;
+mod memory;
+mod name;
+pub mod wrap;
+
+pub use conformance::conformance;
+pub use dir::DirStore;
+pub use error::{Error, ErrorKind, Result};
+pub use memory::MemoryStore;
+pub use name::Name;
+
+/// What a listing says of one object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The object's name.
+    pub name: Name,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When the store received it, in milliseconds since 1970 by the store's own clock; for people
+    /// and for retention, never for safety.
+    pub received_ms: i64,
+}
+
+/// What a store promises beyond the contract, told to people and kept in a repository's `replica`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// Rule 3 holds. A store that cannot promise it is refused by what needs it.
+    pub strong_list: bool,
+    /// An open object stays readable at no cost per request (a local file): ranges may be small.
+    pub local: bool,
+}
+
+/// The reading half of a store.
+pub trait ReadStore: Send + Sync {
+    /// `len` bytes of the object from `offset`. Fewer bytes than asked for are an error
+    /// ([`ErrorKind::Short`]), so a caller never mistakes a truncated object for a whole one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such object; others as the store meets them.
+    fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// The whole object, refused with [`ErrorKind::TooLarge`] when it is longer than `max` bytes, so
+    /// that a hostile store cannot make a reader allocate without end.
+    fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>>;
+
+    /// The object's length in bytes.
+    fn len(&self, name: &Name) -> Result<u64>;
+
+    /// Calls `each` for every object whose name begins with `prefix` (as text: `packs/00` and
+    /// `packs/` are both prefixes), in any order. Stops at the first error, including one from `each`.
+    /// A prefix that nothing bears lists nothing. What is not an object of the store (a stray file, an
+    /// unfinished put) is not shown.
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
+
+    /// What this store promises beyond the contract.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Where the store is, for messages: a path or a URL without secrets.
+    fn location(&self) -> String;
+}
+
+/// A store that can also be written.
+pub trait Store: ReadStore {
+    /// Stores the concatenation of `parts` under `name`. Durable when it returns or at the next
+    /// [`barrier`](Store::barrier). Putting the same bytes again is harmless.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] when `name` holds other bytes, were it only because a disk damaged them:
+    /// nothing was changed. [`ErrorKind::Full`] when there is no room. After any error but `Exists` the
+    /// object may be there whole or not at all; putting it again settles it.
+    fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()>;
+
+    /// Removes an object. One that is not there is not an error.
+    fn delete(&self, name: &Name) -> Result<()>;
+
+    /// Returns once everything put before would survive a power cut.
+    ///
+    /// # Errors
+    /// After an error nothing put since the last successful barrier may be relied on.
+    fn barrier(&self) -> Result<()>;
+}

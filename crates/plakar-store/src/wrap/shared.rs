@@ -1,0 +1,51 @@
+//! What points to a store is a store.
+
+use std::sync::Arc;
+
+use crate::{Capabilities, Listed, Name, ReadStore, Result, Store};
+
+macro_rules! points_to_a_store {
+    ($($pointer:ty),*) => {$(
+        impl<S: ReadStore + ?Sized> ReadStore for $pointer {
+            fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+                (**self).get_range(name, offset, len)
+            }
+
+            fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {
+                (**self).get(name, max)
+            }
+
+            fn len(&self, name: &Name) -> Result<u64> {
+                (**self).len(name)
+            }
+
+            fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+                (**self).list(prefix, each)
+            }
+
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
+            }
+
+            fn location(&self) -> String {
+                (**self).location()
+            }
+        }
+
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
+                (**self).put(name, parts)
+            }
+
+            fn delete(&self, name: &Name) -> Result<()> {
+                (**self).delete(name)
+            }
+
+            fn barrier(&self) -> Result<()> {
+                (**self).barrier()
+            }
+        }
+    )*};
+}
+
+points_to_a_store!(&S, Box<S>, Arc<S>);

@@ -1,0 +1,2 @@
+//! plakar, the command.
+fn main() {}

@@ -228,19 +228,17 @@ impl BlockSealer {
         out.extend_from_slice(&(items.len() as u16).to_le_bytes());
         out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
         items.iter().for_each(|(_, len)| out.extend_from_slice(&len.to_le_bytes()));
-        let packed = self.compression.level > 0
-            && compressible(&raw)
-            && {
-                // Room for exactly what is worth keeping: zstd gives up when it does not get there.
-                out.resize(head + raw.len() - raw.len() / 32, 0);
-                match self.cctx.compress2(&mut out[head..], &raw) {
-                    Ok(len) => {
-                        out.truncate(head + len);
-                        true
-                    }
-                    Err(_) => false,
+        let packed = self.compression.level > 0 && compressible(&raw) && {
+            // Room for exactly what is worth keeping: zstd gives up when it does not get there.
+            out.resize(head + raw.len() - raw.len() / 32, 0);
+            match self.cctx.compress2(&mut out[head..], &raw) {
+                Ok(len) => {
+                    out.truncate(head + len);
+                    true
                 }
-            };
+                Err(_) => false,
+            }
+        };
         if packed {
             out[NONCE_LEN] = 1;
         } else {
@@ -425,7 +423,8 @@ mod tests {
     fn items_come_back() {
         let (text, noise) = (b"abc".repeat(5000), noise(50_000));
         for level in [0, 1, 3, 19] {
-            for items in [&[&text[..], b"x", &noise[..]][..], &[&noise[..]], &[b"y"], &[&text[..], &text[..]]] {
+            for items in [&[&text[..], b"x", &noise[..]][..], &[&noise[..]], &[b"y"], &[&text[..], &text[..]]]
+            {
                 let block = sealed(items, level);
                 let sealer = Sealer::plain(DomainId([0; 16]));
                 let open = Block::open(ItemKind::Chunk, block.epoch, block.bytes, &sealer, &"test").unwrap();

@@ -192,7 +192,10 @@ mod tests {
 
     #[test]
     fn counts_are_bounded_by_what_is_left() {
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).count(1), Err(Malformed("counts more than there is")));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).count(1),
+            Err(Malformed("counts more than there is"))
+        );
         assert_eq!(Reader::new(&[2, 0, 0]).count(1), Ok(2));
         assert_eq!(Reader::new(&[2, 0, 0]).count(2), Err(Malformed("counts more than there is")));
     }

@@ -61,7 +61,9 @@ pub enum Error {
     Interrupted,
 
     /// The session was void before it could publish, because another client took it for dead.
-    #[error("this push was given up by another client's cleanup because nothing was heard of it for too long; run it again")]
+    #[error(
+        "this push was given up by another client's cleanup because nothing was heard of it for too long; run it again"
+    )]
     Revoked,
 
     /// The file tree to be captured, or the place to restore to, failed as a whole.

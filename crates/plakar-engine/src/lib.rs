@@ -1,6 +1,7 @@
 //! What a repository is and everything done to it.
 
 pub mod block;
+pub mod check;
 pub mod chunker;
 pub mod codec;
 pub mod crypto;

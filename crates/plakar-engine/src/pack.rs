@@ -192,23 +192,44 @@ pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
 pub fn read_directory(store: &dyn ReadStore, hash: &ObjectHash, sealer: &Sealer) -> Result<Vec<BlockEntry>> {
     let name = pack_name(hash);
     let len = store.len(&name)?;
-    let damaged = |what| Error::damaged(&name, what);
+    directory_of(&name, len, sealer, &mut |at, len| Ok(store.get_range(&name, at, len)?))
+}
+
+/// The directory of a pack that was read whole.
+///
+/// # Errors
+/// [`Error::Damaged`] as [`read_directory`].
+pub fn decode_pack(name: &Name, bytes: &[u8], sealer: &Sealer) -> Result<Vec<BlockEntry>> {
+    directory_of(name, bytes.len() as u64, sealer, &mut |at, len| Ok(bytes[at as usize..][..len].to_vec()))
+}
+
+/// `range` returns as many bytes from as far on as it is asked, which is never outside `len`.
+fn directory_of(
+    name: &Name,
+    len: u64,
+    sealer: &Sealer,
+    range: &mut dyn FnMut(u64, usize) -> Result<Vec<u8>>,
+) -> Result<Vec<BlockEntry>> {
+    let damaged = |what| Error::damaged(name, what);
     let Some(trailer_at) = len.checked_sub(TRAILER_LEN as u64).filter(|at| *at >= HEADER_LEN as u64) else {
         return Err(damaged("too short to be a pack"));
     };
-    let (epoch, salt) = decode_header(&store.get_range(&name, 0, HEADER_LEN)?, sealer).map_err(|e| e.of(&name))?;
-    let trailer = store.get_range(&name, trailer_at, TRAILER_LEN)?;
+    let (epoch, salt) = decode_header(&range(0, HEADER_LEN)?, sealer).map_err(|e| e.of(name))?;
     let context = |offset| Context { salt: &salt, offset };
-    let trailer = sealer.open(Kind::PackTrailer, epoch, context(trailer_at), trailer, &name)?;
+    let trailer = range(trailer_at, TRAILER_LEN)?;
+    let trailer = sealer.open(Kind::PackTrailer, epoch, context(trailer_at), trailer, name)?;
     let mut r = Reader::new(&trailer);
     let (at, sealed_len, version) =
-        (|| Ok((r.u64()?, r.u32()?, r.u32()?)))().map_err(|e: Malformed| e.of(&name))?;
-    if version != 1 || at < HEADER_LEN as u64 || at.checked_add(sealed_len.into()).is_none_or(|e| e > trailer_at) {
+        (|| Ok((r.u64()?, r.u32()?, r.u32()?)))().map_err(|e: Malformed| e.of(name))?;
+    if version != 1
+        || at < HEADER_LEN as u64
+        || at.checked_add(sealed_len.into()).is_none_or(|e| e > trailer_at)
+    {
         return Err(damaged("its trailer points outside"));
     }
-    let sealed = store.get_range(&name, at, sealed_len as usize)?;
-    let plain = sealer.open(Kind::PackDirectory, epoch, context(at), sealed, &name)?;
-    decode_directory(&plain, at).map_err(|e| e.of(&name))
+    let sealed = range(at, sealed_len as usize)?;
+    let plain = sealer.open(Kind::PackDirectory, epoch, context(at), sealed, name)?;
+    decode_directory(&plain, at).map_err(|e| e.of(name))
 }
 
 fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<(EpochId, [u8; 24])> {

@@ -7,6 +7,7 @@
 //! kernel takes in one call, and no link is followed except where the user typed one. Linux only; some
 //! of it needs `/proc`.
 
+pub mod restore;
 pub mod target;
 
 mod ahead;

@@ -1,1 +1,4 @@
 //! Helpers for tests.
+
+pub mod fuzz;
+pub mod samples;

@@ -85,8 +85,7 @@ impl Keyring {
     pub fn open(bytes: &[u8], key: &RepositoryKey, domain: DomainId, object: &str) -> Result<Keyring> {
         let damaged = |what| Error::damaged(object, what);
         let sealed = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("not a keyring"))?;
-        let (nonce, data) =
-            sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(|| damaged("ends early"))?;
+        let (nonce, data) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(|| damaged("ends early"))?;
         let mut data = data.to_vec();
         let plain = Xaes::new(&key.0)
             .open(nonce, &aad(domain), &mut data)

@@ -91,8 +91,7 @@ pub struct Stretched {
 impl Stretched {
     fn new(passphrase: &[u8], salt: [u8; 16], cost: Cost) -> Result<Stretched> {
         let failed = |e| Error::Refused(format!("cannot stretch the passphrase: {e}"));
-        let params =
-            Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(failed)?;
+        let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(failed)?;
         let mut out = Zeroizing::new([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase, &salt, &mut *out)
@@ -194,7 +193,8 @@ mod tests {
         let (key, domain) = (RepositoryKey([5; 32]), DomainId([1; 16]));
         let slot = Slot::new("me", 0, b"right", Cost::TEST, &key, domain).unwrap();
         let slot = Slot::decode(&slot.encode(), "keys/0").unwrap();
-        let open = |slot: &Slot, passphrase: &[u8], domain| slot.open(passphrase, domain, &mut Vec::new(), "keys/0");
+        let open =
+            |slot: &Slot, passphrase: &[u8], domain| slot.open(passphrase, domain, &mut Vec::new(), "keys/0");
         assert!(open(&slot, b"right", domain).unwrap().is_some_and(|k| k.0 == key.0));
         assert!(open(&slot, b"wrong", domain).unwrap().is_none());
         assert!(open(&slot, b"right", DomainId([2; 16])).is_err());
@@ -207,9 +207,15 @@ mod tests {
     fn absurd_costs_are_refused_before_any_work() {
         let (key, domain) = (RepositoryKey([5; 32]), DomainId([1; 16]));
         let mut slot = Slot::new("me", 0, b"x", Cost::TEST, &key, domain).unwrap();
-        for (memory_kib, passes, lanes) in
-            [(u32::MAX, 1, 1), (8, u32::MAX, 1), (8, 1, 0), (8, 1, 64), (0, 1, 1), (8, 0, 1), (1 << 20, 17, 4)]
-        {
+        for (memory_kib, passes, lanes) in [
+            (u32::MAX, 1, 1),
+            (8, u32::MAX, 1),
+            (8, 1, 0),
+            (8, 1, 64),
+            (0, 1, 1),
+            (8, 0, 1),
+            (1 << 20, 17, 4),
+        ] {
             slot.cost = Cost { memory_kib, passes, lanes };
             assert!(Slot::decode(&slot.encode(), "keys/0").is_err(), "{:?}", slot.cost);
         }

@@ -11,4 +11,4 @@ mod row;
 pub mod segment;
 
 pub use reader::{Index, Place};
-pub use row::{IndexRow, ID_PREFIX_LEN};
+pub use row::{ID_PREFIX_LEN, IndexRow};

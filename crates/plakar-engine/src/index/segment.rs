@@ -164,7 +164,9 @@ impl SegmentBuilder {
         let mut shards = Vec::new();
         for of_kind in self.rows.chunk_by(|a, b| a.kind == b.kind) {
             let bits = prefix_bits(of_kind.len());
-            shards.extend(of_kind.chunk_by(|a, b| prefix(&a.id, bits) == prefix(&b.id, bits)).map(|s| (bits, s)));
+            shards.extend(
+                of_kind.chunk_by(|a, b| prefix(&a.id, bits) == prefix(&b.id, bits)).map(|s| (bits, s)),
+            );
         }
         head.extend_from_slice(&(shards.len() as u32).to_le_bytes());
         for (bits, rows) in shards {
@@ -299,7 +301,8 @@ impl Segment {
             return Err(Error::damaged(&source, "its header points outside"));
         }
         let sealed = source.range(at, len as usize)?;
-        let head = sealer.open(Kind::SegmentHead, epoch, Context { salt: &salt, offset: at }, sealed, &source)?;
+        let head =
+            sealer.open(Kind::SegmentHead, epoch, Context { salt: &salt, offset: at }, sealed, &source)?;
         let (packs, epochs, shards) = decode_head(&head, at).map_err(|e| e.of(&source))?;
         Ok(Segment { source, epoch, salt, packs, epochs, shards })
     }
@@ -472,7 +475,8 @@ fn decode_head(bytes: &[u8], end: u64) -> Decoded<Head> {
         let pages_len = u64::from(shard.rows) * IndexRow::LEN as u64 + pages * OVERHEAD as u64;
         let ordered = shards.last().is_none_or(|before| {
             let same_kind = before.kind == shard.kind;
-            (before.kind, before.prefix) < (shard.kind, shard.prefix) && (!same_kind || before.bits == shard.bits)
+            (before.kind, before.prefix) < (shard.kind, shard.prefix)
+                && (!same_kind || before.bits == shard.bits)
         });
         let sane = shard.rows > 0
             && shard.bits <= 24

@@ -265,8 +265,7 @@ impl<'b, C> Decode<'b, C> for Subtree {
             return Err(minicbor::decode::Error::message("a subtree has five parts"));
         }
         let node = NodeId::decode(d, c)?;
-        let totals =
-            Totals { directories: d.u64()?, files: d.u64()?, bytes: d.u64()?, errors: d.u64()? };
+        let totals = Totals { directories: d.u64()?, files: d.u64()?, bytes: d.u64()?, errors: d.u64()? };
         Ok(Subtree { node, totals })
     }
 }

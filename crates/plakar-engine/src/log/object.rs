@@ -62,7 +62,9 @@ impl Class {
     pub fn of(fact: &Fact) -> Class {
         match fact {
             Fact::Prepared(_) | Fact::Final(_) => Class::Log,
-            Fact::Mark(_) | Fact::Dead(_) | Fact::Removed(_) | Fact::Bad(_) | Fact::Checkpoint(_) => Class::Admin,
+            Fact::Mark(_) | Fact::Dead(_) | Fact::Removed(_) | Fact::Bad(_) | Fact::Checkpoint(_) => {
+                Class::Admin
+            }
         }
     }
 }

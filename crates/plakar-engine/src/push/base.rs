@@ -41,7 +41,9 @@ impl<'r> BaseDir<'r> {
         while self.next.as_ref().is_some_and(|entry| entry.name.as_slice() < name) {
             self.next = self.entries.next_entry().ok().flatten();
         }
-        self.next.take_if(|entry| entry.name == name)
+        let found = self.next.take_if(|entry| entry.name == name)?;
+        self.next = self.entries.next_entry().ok().flatten();
+        Some(found)
     }
 }
 

@@ -68,7 +68,8 @@ impl<'a> OldRows<'a> {
             let row = self.row?;
             if offset < self.offset + row.bytes() {
                 let begins = (offset - self.offset).is_multiple_of(row.len.into());
-                return (offset >= self.offset && begins && offset + u64::from(row.len) < size).then_some(row);
+                return (offset >= self.offset && begins && offset + u64::from(row.len) < size)
+                    .then_some(row);
             }
             self.offset += row.bytes();
             self.row = self.chunks.next_row().ok().flatten();

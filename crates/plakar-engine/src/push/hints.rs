@@ -145,8 +145,15 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("plakar-hints-{}", SessionId::random()));
         let session = SessionId::random();
         let mut out = HintsWriter::create(Some(&folder), session);
-        let records: [(usize, &[u8], u64); 7] =
-            [(0, b"a", 1), (1, b"x", 2), (1, b"y", 3), (0, b"b", 4), (0, b"c", 5), (1, b"x", 6), (0, b"d", 7)];
+        let records: [(usize, &[u8], u64); 7] = [
+            (0, b"a", 1),
+            (1, b"x", 2),
+            (1, b"y", 3),
+            (0, b"b", 4),
+            (0, b"c", 5),
+            (1, b"x", 6),
+            (0, b"d", 7),
+        ];
         records.iter().for_each(|(d, n, f)| out.write(*d, n, *f));
         out.flush();
         let mut hints = HintsReader::open(Some(&folder), session).unwrap();

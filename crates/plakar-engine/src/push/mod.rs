@@ -23,8 +23,8 @@ use crate::source::{Event, Item, Source};
 use crate::tree::node::{encode_xattrs, is_name};
 use crate::tree::pages::PagesWriter;
 use crate::tree::{
-    Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE, Kind, Object, Subtree,
-    Time, Totals, XATTRS_INLINE_MAX, Xattrs,
+    Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE, Kind, Object,
+    Subtree, Time, Totals, XATTRS_INLINE_MAX, Xattrs,
 };
 use crate::write::{Ended, Owner, Session, SessionOptions};
 use base::{Base, BaseDir};
@@ -162,7 +162,9 @@ pub fn push(
             return Ok(pushed);
         }
     }
-    Err(Error::Refused("other clients' cleanups keep taking away what this push relies on; run it again later".into()))
+    Err(Error::Refused(
+        "other clients' cleanups keep taking away what this push relies on; run it again later".into(),
+    ))
 }
 
 fn attempt(
@@ -253,8 +255,12 @@ struct Chosen {
 /// hints for; and what the last unfinished push of the same left, if it is younger.
 fn choose_bases(repo: &Repository, options: &PushOptions, digest: &[u8; 32]) -> Chosen {
     let snapshots = repo.state().snapshots();
-    let roots = |row: &Row| row.roots.len() == options.roots.len() && row.roots.iter().zip(&options.roots).all(|(a, b)| a.0 == *b);
-    let hinted = |session| options.hints.as_deref().is_some_and(|folder| HintsReader::open(Some(folder), session).is_some());
+    let roots = |row: &Row| {
+        row.roots.len() == options.roots.len() && row.roots.iter().zip(&options.roots).all(|(a, b)| a.0 == *b)
+    };
+    let hinted = |session| {
+        options.hints.as_deref().is_some_and(|folder| HintsReader::open(Some(folder), session).is_some())
+    };
     let best = snapshots
         .iter()
         .filter(|s| roots(s.row) && !repo.state().view.threatened(s.session))
@@ -283,7 +289,13 @@ struct Schedule {
 
 impl Schedule {
     fn new(limits: &Checkpoints) -> Schedule {
-        Schedule { limits: *limits, last: Instant::now(), wait: limits.first, next_wait: limits.every, bytes: 0 }
+        Schedule {
+            limits: *limits,
+            last: Instant::now(),
+            wait: limits.first,
+            next_wait: limits.every,
+            bytes: 0,
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -371,7 +383,10 @@ impl<'a> Push<'a> {
             xattrs: Xattrs::None,
             link_group: 0,
             flags: if item.ancestor { FLAG_ANCESTOR } else { 0 },
-            content: Content::Directory(Subtree { node: crate::id::NodeId([0; 32]), totals: Totals::default() }),
+            content: Content::Directory(Subtree {
+                node: crate::id::NodeId([0; 32]),
+                totals: Totals::default(),
+            }),
         };
         let depth = self.frames.len();
         match self.frames.last_mut() {
@@ -414,7 +429,8 @@ impl<'a> Push<'a> {
     }
 
     fn leave(&mut self, unreadable: Option<std::io::Error>, source: &mut dyn Source) -> Result<()> {
-        let frame = self.frames.pop().ok_or_else(|| Error::Refused("a source left more than it entered".into()))?;
+        let frame =
+            self.frames.pop().ok_or_else(|| Error::Refused("a source left more than it entered".into()))?;
         let mut entry = frame.entry;
         if let Some(e) = unreadable {
             entry.flags |= FLAG_UNREADABLE;
@@ -441,7 +457,8 @@ impl<'a> Push<'a> {
         }
         let depth = self.frames.len();
         let link_group = self.link_group(&item, source);
-        let above = self.frames.last_mut().ok_or_else(|| Error::Refused("a leaf outside any directory".into()))?;
+        let above =
+            self.frames.last_mut().ok_or_else(|| Error::Refused("a leaf outside any directory".into()))?;
         let mut old_entries: Vec<(usize, u64, Entry)> = Vec::new();
         for dir in &mut above.bases {
             if let Some(old) = dir.find(&item.name) {
@@ -526,7 +543,13 @@ impl<'a> Push<'a> {
     }
 
     /// Captures an item that is new or may have changed.
-    fn capture(&mut self, item: Item, link_group: u64, old: Option<Entry>, source: &mut dyn Source) -> Result<Entry> {
+    fn capture(
+        &mut self,
+        item: Item,
+        link_group: u64,
+        old: Option<Entry>,
+        source: &mut dyn Source,
+    ) -> Result<Entry> {
         let mut entry = Entry {
             name: item.name.clone(),
             meta: item.meta.clone(),
@@ -608,7 +631,8 @@ impl<'a> Push<'a> {
                 observer.progress(progress);
                 if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
             };
-            let object = self.files.read(&mut *content, owner, item.sparse, old, &mut self.session, &mut tick);
+            let object =
+                self.files.read(&mut *content, owner, item.sparse, old, &mut self.session, &mut tick);
             let object = match object {
                 // What was stored of this file so far is announced too, with a root that does not hold the file yet.
                 Err(ReadError::Engine(Error::Interrupted)) => {

@@ -46,7 +46,14 @@ impl Unlocked {
     ///
     /// # Errors
     /// [`Error::Refused`] when the repository is not encrypted or has as many slots as are ever tried.
-    pub fn add_key(&self, store: &dyn Store, label: &str, passphrase: &[u8], cost: Cost, now: i64) -> Result<String> {
+    pub fn add_key(
+        &self,
+        store: &dyn Store,
+        label: &str,
+        passphrase: &[u8],
+        cost: Cost,
+        now: i64,
+    ) -> Result<String> {
         let key = self.key.as_ref().ok_or_else(|| self.not_encrypted())?;
         if list(&*self.store, "keys/")?.len() >= SLOTS_MAX {
             return Err(Error::Refused(format!("a repository has at most {SLOTS_MAX} key slots")));
@@ -68,7 +75,9 @@ impl Unlocked {
             return Err(Error::Refused(format!("no key slot has the id {id}")));
         }
         if !slots.iter().any(|slot| slot.id != id && slot.label.is_some()) {
-            return Err(Error::Refused("the last key slot is not removed: nothing could open the repository".into()));
+            return Err(Error::Refused(
+                "the last key slot is not removed: nothing could open the repository".into(),
+            ));
         }
         let name = Name::new(&format!("keys/{id}")).expect("it was listed under this name");
         store.delete(&name)?;

@@ -215,7 +215,9 @@ impl Repository {
                 continue;
             }
             let source = match segment {
-                SegmentRef::Stored(hash) => SegmentSource::Stored(self.base.store.clone(), segment_name(hash)),
+                SegmentRef::Stored(hash) => {
+                    SegmentSource::Stored(self.base.store.clone(), segment_name(hash))
+                }
                 SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
             };
             match self.index.add(source) {
@@ -233,7 +235,11 @@ impl Repository {
     }
 
     /// Opens a segment that was written just now, before any fact announces it.
-    pub(crate) fn add_segment(&mut self, segment: &SegmentRef, source: SegmentSource) -> Result<Arc<Segment>> {
+    pub(crate) fn add_segment(
+        &mut self,
+        segment: &SegmentRef,
+        source: SegmentSource,
+    ) -> Result<Arc<Segment>> {
         let opened = self.index.add(source)?;
         let hash = match segment {
             SegmentRef::Stored(hash) => *hash,

@@ -80,7 +80,13 @@ impl Replica {
 
 impl Config {
     /// A config of version 1.
-    pub fn new(domain: DomainId, suite: Suite, chunker: &ChunkerParams, compression: u8, created: i64) -> Config {
+    pub fn new(
+        domain: DomainId,
+        suite: Suite,
+        chunker: &ChunkerParams,
+        compression: u8,
+        created: i64,
+    ) -> Config {
         Config {
             domain,
             suite: suite as u8,

@@ -374,7 +374,11 @@ impl Entry {
 }
 
 fn chunk_len(len: u32) -> Decoded<u32> {
-    if len == 0 || len as usize > CHUNK_BYTES_MAX { Err(Malformed("absurd length of a chunk")) } else { Ok(len) }
+    if len == 0 || len as usize > CHUNK_BYTES_MAX {
+        Err(Malformed("absurd length of a chunk"))
+    } else {
+        Ok(len)
+    }
 }
 
 fn encode_object(object: &Object, out: &mut Vec<u8>) {

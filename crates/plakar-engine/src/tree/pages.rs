@@ -172,9 +172,9 @@ impl<T: Paged> PagesWriter<T> {
         }
         let level = &mut self.levels[at];
         let first = level.keys[0].to_vec();
-        let sums = level.sums[..count].iter().fold((0, 0), |a: (u64, u64), b| {
-            (a.0.saturating_add(b.0), a.1.saturating_add(b.1))
-        });
+        let sums = level.sums[..count]
+            .iter()
+            .fold((0, 0), |a: (u64, u64), b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)));
         let child = sink.put_node(level.page::<T>(at as u8, count))?;
         if self.levels.len() == at + 1 {
             self.levels.push(Level::default());
@@ -217,7 +217,9 @@ impl Level {
 fn child_of<T: Paged>(link: &[u8]) -> NodeId {
     let at = match T::FORM {
         // A name is at most 255 bytes long: its length takes one byte or two.
-        Form::Directory if link[0] & 0x80 != 0 => 2 + (usize::from(link[0] & 0x7f) | usize::from(link[1]) << 7),
+        Form::Directory if link[0] & 0x80 != 0 => {
+            2 + (usize::from(link[0] & 0x7f) | usize::from(link[1]) << 7)
+        }
         Form::Directory => 1 + usize::from(link[0]),
         Form::Chunks => 0,
     };

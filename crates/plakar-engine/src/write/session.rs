@@ -303,7 +303,9 @@ impl Session {
         let bytes = builder.encode(&self.options.author, &self.repo.base.sealer);
         let segment = put_segment(&*self.store, bytes)?;
         let source = match &segment {
-            SegmentRef::Stored(hash) => SegmentSource::Stored(self.repo.base.store.clone(), segment_name(hash)),
+            SegmentRef::Stored(hash) => {
+                SegmentSource::Stored(self.repo.base.store.clone(), segment_name(hash))
+            }
             SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
         };
         let opened = self.repo.add_segment(&segment, source)?;
@@ -394,13 +396,19 @@ impl Session {
             };
             for entry in directory {
                 let name = pack_name(pack);
-                let sealed = match self.store.get_range(&name, entry.offset.into(), entry.sealed_len as usize) {
+                let sealed = match self.store.get_range(&name, entry.offset.into(), entry.sealed_len as usize)
+                {
                     Ok(sealed) => sealed,
                     Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
                     Err(e) => return Err(e.into()),
                 };
-                let block =
-                    crate::block::Block::open(entry.kind, entry.epoch, sealed, &self.repo.base.sealer, &name)?;
+                let block = crate::block::Block::open(
+                    entry.kind,
+                    entry.epoch,
+                    sealed,
+                    &self.repo.base.sealer,
+                    &name,
+                )?;
                 for (ordinal, (id, _)) in entry.items.iter().enumerate() {
                     let item = ItemId { kind: entry.kind, id: *id };
                     if self.has(&item)? {
@@ -424,11 +432,18 @@ impl Session {
         let unread = self.repo.log.damaged().find(|(name, _)| name.as_str().starts_with("admin/"));
         match unread {
             None => Ok(()),
-            Some((name, e)) => Err(Error::damaged(name, format!("nothing may be written while it cannot be read: {e}"))),
+            Some((name, e)) => {
+                Err(Error::damaged(name, format!("nothing may be written while it cannot be read: {e}")))
+            }
         }
     }
 
-    fn put_prepared(&mut self, fact: &ProtocolFact, row: Option<Row>, partial: Option<Partial>) -> Result<()> {
+    fn put_prepared(
+        &mut self,
+        fact: &ProtocolFact,
+        row: Option<Row>,
+        partial: Option<Partial>,
+    ) -> Result<()> {
         let protocol::Fact::Prepared { session, pins, packs, .. } = fact else {
             unreachable!("a writer prepares with a Prepared")
         };

@@ -28,9 +28,10 @@ pub const DATA_RAW_TARGET: usize = 1 << 20;
 /// A block of nodes is closed once it holds this many raw bytes: single old nodes are read again.
 pub const TREE_RAW_TARGET: usize = 16 << 10;
 /// The most raw bytes of a block: a block with one item as large as items get.
-pub const RAW_MAX: usize = 16 << 20;
-/// The most sealed bytes of a block.
+pub const RAW_MAX: usize = 15 << 20;
+/// The most sealed bytes of a block. An index row has 24 bits for it.
 pub const SEALED_MAX: usize = RAW_MAX + (1 << 19);
+const _: () = assert!(SEALED_MAX < 1 << 24 && 7 + 4 * ITEMS_MAX < 1 << 18);
 /// The most items of a block.
 pub const ITEMS_MAX: usize = 1 << 14;
 
@@ -229,8 +230,8 @@ impl BlockSealer {
         out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
         items.iter().for_each(|(_, len)| out.extend_from_slice(&len.to_le_bytes()));
         let packed = self.compression.level > 0 && compressible(&raw) && {
-            // Room for exactly what is worth keeping: zstd gives up when it does not get there.
-            out.resize(head + raw.len() - raw.len() / 32, 0);
+            // Room for exactly what is worth keeping, always less than raw: zstd gives up when it does not get there.
+            out.resize(head + raw.len() - (raw.len() / 32).max(1), 0);
             match self.cctx.compress2(&mut out[head..], &raw) {
                 Ok(len) => {
                     out.truncate(head + len);
@@ -349,6 +350,10 @@ impl Block {
             0 if payload.len() == raw_len => payload.to_vec(),
             // A frame is never as long as what it holds: so a short one cannot ask for much memory twice.
             1 if payload.len() < raw_len => {
+                // One frame and nothing else: what no encoder writes is not read.
+                if zstd_safe::find_frame_compressed_size(payload) != Ok(payload.len()) {
+                    return Err(Malformed("is not one zstd frame"));
+                }
                 let mut raw = Vec::with_capacity(raw_len);
                 DECOMPRESSOR
                     .with_borrow_mut(|d| d.decompress(&mut raw, payload))

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! 1. A pack is named `packs/<hh>/<hash>`: the BLAKE3 hash of all its bytes, and the hash's first byte.
-//! 2. The salt is random, so that no name is ever used twice; it also ties directory and trailer to
+//! 2. The salt is random, so that no name is ever used twice; the header ties directory and trailer to
 //!    this pack.
 //! 3. Nothing but the header is readable without a key; the lengths of chunks and blocks do not show.
 //! 4. The directory is sorted by offset, and blocks neither overlap nor reach outside; readers accept gaps
@@ -23,7 +23,7 @@
 //!
 //! Not here: which chunks travel together (`write`), which packs may go (gc).
 
-use crate::block::{ITEMS_MAX, ItemKind, SEALED_MAX, SealedBlock};
+use crate::block::{ITEMS_MAX, ItemKind, RAW_MAX, SEALED_MAX, SealedBlock};
 use crate::codec::{Decoded, Malformed, Reader};
 use crate::crypto::random;
 use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
@@ -33,7 +33,6 @@ use plakar_store::{Name, ReadStore};
 
 const MAGIC: &[u8; 8] = b"PLKPACK1";
 const HEADER_LEN: usize = 64;
-const SALT: std::ops::Range<usize> = 24..48;
 const TRAILER_LEN: usize = 16 + OVERHEAD;
 /// The longest pack that is read whole, in bytes.
 pub const PACK_BYTES_MAX: usize = 256 << 20;
@@ -119,18 +118,19 @@ impl PackWriter {
 
     /// Adds directory and trailer. `sealer` is the one it was begun with.
     pub fn finish(mut self, sealer: &Sealer) -> FinishedPack {
-        let salt: [u8; 24] = self.bytes[SALT].try_into().expect("24 bytes");
+        let header: [u8; HEADER_LEN] =
+            self.bytes[..HEADER_LEN].try_into().expect("it begins with its header");
         let at = self.bytes.len() as u64;
         let directory = sealer.seal(
             Kind::PackDirectory,
-            Context { salt: &salt, offset: at },
+            Context { header: &header, offset: at },
             &encode_directory(&self.directory),
         );
         self.bytes.extend_from_slice(&directory);
         let mut trailer = at.to_le_bytes().to_vec();
         trailer.extend_from_slice(&(directory.len() as u32).to_le_bytes());
         trailer.extend_from_slice(&1u32.to_le_bytes());
-        let context = Context { salt: &salt, offset: self.bytes.len() as u64 };
+        let context = Context { header: &header, offset: self.bytes.len() as u64 };
         self.bytes.extend(sealer.seal(Kind::PackTrailer, context, &trailer));
         let hash = ObjectHash(*blake3::hash(&self.bytes).as_bytes());
         FinishedPack { hash, bytes: self.bytes, directory: self.directory }
@@ -155,7 +155,8 @@ fn encode_directory(directory: &[BlockEntry]) -> Vec<u8> {
 
 /// Decodes the plaintext of a directory whose blocks all lie before byte `end` of the pack.
 pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
-    const BLOCK: usize = 4 + 4 + 1 + 8 + 2;
+    const ITEM: usize = 32 + 4;
+    const BLOCK: usize = 4 + 4 + 1 + 8 + 2 + ITEM;
     let mut r = Reader::new(bytes);
     let count = r.u32()? as usize;
     if count > r.left() / BLOCK {
@@ -168,21 +169,32 @@ pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
         let kind = ItemKind::from_u8(r.u8()?).ok_or(Malformed("unknown kind of block"))?;
         let epoch = EpochId(r.array()?);
         let items = usize::from(r.u16()?);
-        if items == 0 || items > ITEMS_MAX || items > r.left() / 36 {
+        if items == 0 || items > ITEMS_MAX || items > r.left() / ITEM {
             return Err(Malformed("counts more items than there are"));
         }
         if sealed_len as usize > SEALED_MAX || u64::from(offset) < before {
             return Err(Malformed("blocks out of place"));
         }
         before = u64::from(offset) + u64::from(sealed_len);
-        let items = (0..items).map(|_| Ok((r.array()?, r.u32()?))).collect::<Decoded<Vec<_>>>()?;
-        directory.push(BlockEntry { offset, sealed_len, kind, epoch, items });
+        directory.push(BlockEntry { offset, sealed_len, kind, epoch, items: decode_items(items, &mut r)? });
     }
     if before > end {
         return Err(Malformed("blocks reach outside"));
     }
     r.end()?;
     Ok(directory)
+}
+
+fn decode_items(count: usize, r: &mut Reader) -> Decoded<Vec<([u8; 32], u32)>> {
+    let mut items = Vec::with_capacity(count);
+    let mut left = RAW_MAX;
+    for _ in 0..count {
+        let (id, len) = (r.array()?, r.u32()?);
+        let rest = left.checked_sub(len as usize).filter(|_| len > 0);
+        left = rest.ok_or(Malformed("absurd length of an item"))?;
+        items.push((id, len));
+    }
+    Ok(items)
 }
 
 /// Reads the directory of a stored pack: three ranges, whatever the pack's length.
@@ -214,8 +226,9 @@ fn directory_of(
     let Some(trailer_at) = len.checked_sub(TRAILER_LEN as u64).filter(|at| *at >= HEADER_LEN as u64) else {
         return Err(damaged("too short to be a pack"));
     };
-    let (epoch, salt) = decode_header(&range(0, HEADER_LEN)?, sealer).map_err(|e| e.of(name))?;
-    let context = |offset| Context { salt: &salt, offset };
+    let header = range(0, HEADER_LEN)?;
+    let epoch = decode_header(&header, sealer).map_err(|e| e.of(name))?;
+    let context = |offset| Context { header: &header, offset };
     let trailer = range(trailer_at, TRAILER_LEN)?;
     let trailer = sealer.open(Kind::PackTrailer, epoch, context(trailer_at), trailer, name)?;
     let mut r = Reader::new(&trailer);
@@ -232,14 +245,15 @@ fn directory_of(
     decode_directory(&plain, at).map_err(|e| e.of(name))
 }
 
-fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<(EpochId, [u8; 24])> {
+fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<EpochId> {
     let mut r = Reader::new(bytes);
     r.expect(MAGIC, "not a pack")?;
     r.expect(&[1], "pack of an unknown version")?;
     r.expect(&[sealer.suite() as u8], "sealed by another suite")?;
     r.expect(&[0; 6], "reserved bytes are set")?;
-    let found = (EpochId(r.array()?), r.array()?);
+    let epoch = EpochId(r.array()?);
+    r.take(24)?;
     r.expect(&[0; 16], "reserved bytes are set")?;
     r.end()?;
-    Ok(found)
+    Ok(epoch)
 }

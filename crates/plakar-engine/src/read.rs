@@ -10,6 +10,7 @@ use crate::pack::pack_name;
 use crate::repository::{Repository, Unlocked};
 use crate::tree::NodeSource;
 use lru::LruCache;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, RwLock};
 
 /// How many bytes of opened blocks a reader keeps, unless told otherwise.
@@ -20,6 +21,7 @@ pub struct Reader {
     base: Unlocked,
     now: RwLock<(Arc<State>, Arc<Index>)>,
     cache: Mutex<Cache>,
+    looked: Mutex<HashSet<Option<ObjectHash>>>,
 }
 
 struct Cache {
@@ -35,6 +37,7 @@ impl Reader {
             base: repository.base.clone(),
             now: RwLock::new((repository.state.clone(), repository.index.clone())),
             cache: Mutex::new(Cache { blocks: LruCache::unbounded(), bytes: 0, bytes_max: cache_bytes }),
+            looked: Mutex::default(),
         }
     }
 
@@ -94,7 +97,7 @@ impl Reader {
         let result = self.try_places(item, use_it);
         match result {
             Err(e) if e.is_not_found() || matches!(e, Error::Missing { .. }) => {
-                self.look_again()?;
+                self.look_again(item)?;
                 self.try_places(item, use_it)
             }
             result => result,
@@ -123,9 +126,21 @@ impl Reader {
         Err(last.expect("there was a place"))
     }
 
-    fn look_again(&self) -> Result<()> {
+    /// Reads the log again, unless it was read since the pack of this item (`None`: of items that are in no pack) was
+    /// first missed. Whoever takes away a pack has announced before where else its items are: to look once is
+    /// enough, and to look for each item would take for ever.
+    fn look_again(&self, item: &ItemId) -> Result<()> {
+        let packs =
+            self.places(item).map(|places| places.into_iter().map(|place| Some(place.pack)).collect());
+        let packs: Vec<_> = packs.unwrap_or_else(|_| vec![None]);
+        // Held while looking: whoever misses the same pack meanwhile waits for what is found.
+        let mut looked = self.looked.lock().expect("no panic while held");
+        if packs.iter().all(|pack| looked.contains(pack)) {
+            return Ok(());
+        }
         let fresh = self.base.clone().open()?;
         *self.now.write().expect("no panic while held") = (fresh.state, fresh.index);
+        looked.extend(packs);
         Ok(())
     }
 

@@ -205,10 +205,10 @@ fn parameters_out_of_bounds_are_refused() {
         assert_eq!(ChunkerParams::with_default_sizes(kind).validate(), Ok(()));
     }
     check(128, 256, 320, Ok(()));
-    check(128, 8 << 20, 16 << 20, Ok(()));
+    check(128, 8 << 20, 15 << 20, Ok(()));
     check(0, 256, 512, Err(ParamsError::MinTooSmall));
     check(64, 256, 512, Err(ParamsError::MinTooSmall));
-    check(128, 256, (16 << 20) + 64, Err(ParamsError::MaxTooLarge));
+    check(128, 256, (15 << 20) + 64, Err(ParamsError::MaxTooLarge));
     check(256, 256, 512, Err(ParamsError::Order));
     check(128, 512, 512, Err(ParamsError::Order));
     check(128, u32::MAX, 512, Err(ParamsError::Order));

@@ -2,3 +2,5 @@
 
 pub mod fuzz;
 pub mod samples;
+pub mod source;
+pub mod world;

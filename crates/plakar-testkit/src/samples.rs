@@ -9,7 +9,10 @@ use plakar_engine::crypto::slot::{Cost, Slot};
 use plakar_engine::crypto::{DomainKeys, DomainSecret};
 use plakar_engine::id::{ChunkId, DomainId, EpochId, NodeId, ObjectHash, ReplicaId, SessionId, WriterId};
 use plakar_engine::index::segment::{Author, Location, SegmentBuilder};
-use plakar_engine::log::fact::*;
+use plakar_engine::log::fact::{
+    Bad, Checkpoint, Digest, Fact, Mark, Partial, Path, Prepared, Published, Row as SnapshotRow, SegmentRef,
+    Uuid,
+};
 use plakar_engine::log::object;
 use plakar_engine::pack::{FinishedPack, PackWriter};
 use plakar_engine::record;
@@ -21,8 +24,8 @@ use plakar_engine::tree::*;
 pub const PASSPHRASE: &[u8] = b"correct horse battery staple";
 /// The time of all samples: 2022-03-05 22:30:58 UTC.
 pub const NOW: i64 = 1_646_519_458;
-/// The sample's salt and place in its object, for bytes that are tied to a place.
-pub const CONTEXT: Context = Context { salt: &[0x5a; 24], offset: 160 };
+/// The sample's header and place in its object, for bytes that are tied to a place.
+pub const CONTEXT: Context = Context { header: &[0x5a; 24], offset: 160 };
 
 /// The secret of the sample domain: bytes 0, 1, 2, … 31.
 pub fn secret() -> DomainSecret {
@@ -46,7 +49,7 @@ pub fn domain() -> DomainId {
 
 /// Its only epoch.
 pub fn epoch() -> Epoch {
-    Epoch { id: EpochId([0xe1; 8]), key: [0x77; 32] }
+    Epoch { id: EpochId([0xe1; 8]), key: [0x77; 32], began: 1_646_519_458 }
 }
 
 /// Seals for it.
@@ -210,8 +213,8 @@ pub fn segment(sealer: &Sealer) -> Vec<u8> {
 }
 
 /// The row of a snapshot, every field set.
-pub fn row() -> plakar_engine::log::Row {
-    plakar_engine::log::Row {
+pub fn row() -> SnapshotRow {
+    SnapshotRow {
         uuid: *b"\x01\x23\x45\x67\x89\xab\x4d\xef\x80\x11\x22\x33\x44\x55\x66\x77",
         root: Subtree { node: NodeId([0xd6; 32]), totals: totals() },
         created: Time { secs: NOW, nanos: 123_456_789 },
@@ -256,18 +259,18 @@ pub fn facts() -> Vec<(&'static str, Fact)> {
     };
     let first = Prepared { session, pins: vec![SessionId([0x53; 16])], ..Prepared::default() };
     vec![
-        ("prepared-first", Fact::Prepared(first)),
+        ("prepared-first", Fact::Prepared(Box::new(first))),
         (
             "prepared-partial",
-            Fact::Prepared(Prepared { session, partial: Some(partial), ..Prepared::default() }),
+            Fact::Prepared(Box::new(Prepared { session, partial: Some(partial), ..Prepared::default() })),
         ),
-        ("prepared-last", Fact::Prepared(prepared)),
+        ("prepared-last", Fact::Prepared(Box::new(prepared))),
         ("final", Fact::Final(session)),
         ("mark", Fact::Mark(Mark { id: mark, packs: vec![pack], revokes: vec![SessionId([0x57; 16])] })),
         ("dead", Fact::Dead(mark)),
         ("removed", Fact::Removed(session)),
         ("bad", Fact::Bad(Bad { pack, offset: 64 })),
-        ("checkpoint", Fact::Checkpoint(checkpoint)),
+        ("checkpoint", Fact::Checkpoint(Box::new(checkpoint))),
     ]
 }
 

@@ -1,2 +1,111 @@
-//! plakar, the command.
-fn main() {}
+//! The command line of plakar.
+//!
+//! What is typed goes from [`argv`] through [`args`] to [`context`], which settles what it means; each of
+//! [`commands`] asks the engine for one thing and says what came of it through [`output`]; [`exit`] turns every
+//! error into a sentence and an exit code.
+
+mod args;
+mod argv;
+mod commands;
+mod context;
+mod exit;
+mod format;
+mod local;
+mod output;
+mod passphrase;
+mod refs;
+mod repo;
+
+use args::{Cli, Command};
+use clap::FromArgMatches;
+use context::Context;
+use exit::{Code, Failure, Result};
+use output::{Data, Output};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    context::survive_file_size_limit();
+    ExitCode::from(run(std::env::args_os().collect(), began) as u8)
+}
+
+fn run(words: Vec<OsString>, began: Instant) -> Code {
+    // Before anything is understood, mistakes are told as JSON to whoever seems to want it.
+    let json = words.iter().skip(1).take_while(|word| *word != "--").any(|w| w == "-json" || w == "--json");
+    let early = Output::new(json, false, true);
+    let (cli, typed) = match parse(words) {
+        Ok(Parsed::Cli(cli, typed)) => (*cli, typed),
+        Ok(Parsed::Help(text)) => return end(&early, print(&text).map(|()| Code::Done)),
+        Err(failure) => return end(&early, Err(failure)),
+    };
+    let Cli { globals, command } = cli;
+    let (time, output) = (globals.time, Output::new(globals.json, globals.verbose, globals.quiet));
+    let Some(command) = command else {
+        let failure = Failure::usage("missing command").hint("'plakar help' lists the commands");
+        return end(&output, Err(failure));
+    };
+    let context = match Context::new(globals, output, &typed) {
+        Ok(context) => context,
+        Err(failure) => return end(&early, Err(failure)),
+    };
+    let result = dispatch(&context, &command);
+    let code = end(&context.output, result);
+    context.tell_requests();
+    if time {
+        let took = began.elapsed().as_secs_f64();
+        context.output.aside("time", took.into(), &format!("time: {took:.6}s"));
+    }
+    code
+}
+
+enum Parsed {
+    Cli(Box<Cli>, Vec<OsString>),
+    Help(String),
+}
+
+fn parse(words: Vec<OsString>) -> Result<Parsed> {
+    let tree = args::command();
+    let normalised = argv::normalise(&tree, words).map_err(|argv::NoRepositoryAfterOn| {
+        Failure::usage("missing plakar repository").hint("'plakar on REPOSITORY COMMAND ...'")
+    })?;
+    let parsed = tree.try_get_matches_from(normalised.words).and_then(|m| Cli::from_arg_matches(&m));
+    match parsed {
+        Ok(cli) => Ok(Parsed::Cli(Box::new(cli), normalised.typed)),
+        Err(e) => exit::from_clap(&e).map(Parsed::Help),
+    }
+}
+
+fn dispatch(context: &Context, command: &Command) -> Result<Code> {
+    match command {
+        Command::Create(args) => commands::create::run(context, args),
+        Command::Push(args) => commands::push::run(context, args),
+        Command::Ls(args) => commands::ls::run(context, args),
+        Command::Pull(args) => commands::pull::run(context, args),
+        Command::Cat(args) => commands::cat::run(context, args),
+        Command::Info(args) => commands::info::run(context, args),
+        Command::Check(args) => commands::check::run(context, args),
+        Command::Rm(args) => commands::rm::run(context, args),
+        Command::Key { command } => commands::key::run(context, command),
+        Command::Version => commands::version::run(context),
+    }
+}
+
+/// Tells about a failure, and says how it all ended.
+fn end(output: &Output, result: Result<Code>) -> Code {
+    match result {
+        Ok(code) if output.saw_damage() => code.max(Code::Damage),
+        Ok(code) => code,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.code
+        }
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut data = Data::begin()?;
+    data.bytes(text.as_bytes())?;
+    data.end()
+}

@@ -73,6 +73,12 @@ pub fn check(
         problem(what);
     };
     let whole = what.is_empty();
+    if whole {
+        repo.damaged().iter().for_each(|what| problem(what));
+        for session in repo.state().view.ended_without_beginning() {
+            problem(&format!("log/: session {session} was published, but what it published is missing"));
+        }
+    }
     let verified = if whole && !options.fast {
         segments(repo, &mut problem)?;
         packs::verify(repo, options.workers, &mut problem, progress, interrupted)?
@@ -121,10 +127,12 @@ pub fn check(
     Ok(report)
 }
 
-/// Proves that every stored segment that counts has the bytes its name says.
+/// Proves that every stored segment that counts has the bytes its name says; those that cannot even be opened are
+/// told of already.
 fn segments(repo: &Repository, problem: &mut dyn FnMut(&str)) -> Result<()> {
     for (hash, segment) in repo.state().segments() {
         if matches!(segment, SegmentRef::Stored(_))
+            && repo.is_open(hash)
             && let Err(e) = hash_object(repo, &segment_name(hash), hash)
         {
             if !e.is_damage() && !e.is_not_found() {

@@ -113,10 +113,16 @@ fn verify_pack(
                 continue;
             }
         };
-        for (ordinal, (id, _)) in entry.items.iter().enumerate() {
+        if block.count() != entry.items.len() {
+            damage.push(format!("{object}: holds another number of items than its pack's directory says"));
+        }
+        for (ordinal, (id, len)) in entry.items.iter().enumerate() {
             let item = ItemId { kind: entry.kind, id: *id };
             match block.item(ordinal, &item, &base.keys) {
-                Some(_) => items.push(number(&item)),
+                Some(bytes) if bytes.len() == *len as usize => items.push(number(&item)),
+                Some(_) => {
+                    damage.push(format!("{object}: {item} is not as long as its pack's directory says"))
+                }
                 None => damage.push(format!("{object}: does not hold {item}")),
             }
         }

@@ -40,6 +40,17 @@ impl FastCdc {
         data.len()
     }
 
+    /// Whether a chunk that may end at `at` and has no place to end before does end there. A hash of 64 bits has
+    /// forgotten all but the last 64 bytes.
+    pub(super) fn cuts_at(&self, data: &[u8], at: usize) -> bool {
+        let mask = if at < self.avg { self.strict } else { self.lax };
+        let mut fp = 0u64;
+        for &byte in &data[self.min.max(at.saturating_sub(63))..=at] {
+            fp = (fp << 1).wrapping_add(self.gear[byte as usize]);
+        }
+        fp & mask == 0
+    }
+
     /// The first index in `data` whose byte makes the hash vanish under `mask`.
     fn scan(&self, fp: &mut u64, data: &[u8], mask: u64) -> Option<usize> {
         // One chain of dependent additions; unrolling leaves little else in its way.

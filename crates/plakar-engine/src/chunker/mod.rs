@@ -138,8 +138,8 @@ pub struct ChunkerParams {
 impl ChunkerParams {
     /// The smallest `min`: twice the window of `prf`.
     pub const MIN_LEAST: u32 = 128;
-    /// The largest `max`: 16 MiB.
-    pub const MAX_MOST: u32 = 16 << 20;
+    /// The largest `max`: 15 MiB, so that a block with one chunk stays below 16 MiB.
+    pub const MAX_MOST: u32 = 15 << 20;
 
     /// 16, 64 and 256 KiB: what new domains get.
     pub const fn with_default_sizes(kind: ChunkerKind) -> Self {
@@ -190,7 +190,7 @@ impl fmt::Display for ParamsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::MinTooSmall => "the minimum chunk size is below 128 bytes",
-            Self::MaxTooLarge => "the maximum chunk size is above 16 MiB",
+            Self::MaxTooLarge => "the maximum chunk size is above 15 MiB",
             Self::Order => "the chunk sizes are not in order (minimum < average < maximum)",
             Self::AvgNotPowerOfTwo => "the average chunk size is not a power of two",
             Self::NotMultipleOf64 => "the minimum or maximum chunk size is not a multiple of 64",
@@ -248,6 +248,19 @@ impl Chunker {
         match &self.algorithm {
             Algorithm::FastCdc(fastcdc) => fastcdc.cut(data),
             Algorithm::Prf(prf) => prf.cut(data),
+        }
+    }
+
+    /// Whether the first `len` bytes of `data` are a chunk, when they were one elsewhere (and not the end of a
+    /// file there) and more follow. Where that chunk could have ended earlier depends on its own bytes, but with
+    /// `fastcdc` the byte that decides is the next one.
+    pub fn cuts_again(&self, data: &[u8], len: usize) -> bool {
+        if len < self.params.min as usize || len >= self.params.max as usize {
+            return len == self.params.max as usize;
+        }
+        match &self.algorithm {
+            Algorithm::FastCdc(fastcdc) => fastcdc.cuts_at(data, len),
+            Algorithm::Prf(_) => true,
         }
     }
 

@@ -41,12 +41,15 @@ pub struct Epoch {
     /// The key of XAES-256-GCM.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub key: [u8; 32],
+    /// When it began, in seconds since 1970: the latest (of two of one second, that with the greater id) seals.
+    #[n(3)]
+    pub began: i64,
 }
 
 impl Epoch {
     /// A new one.
-    pub fn random() -> Epoch {
-        Epoch { id: EpochId(random()), key: random() }
+    pub fn random(now: i64) -> Epoch {
+        Epoch { id: EpochId(random()), key: random(), began: now }
     }
 }
 

@@ -66,11 +66,12 @@ pub enum Kind {
     AdminFacts = 9,
 }
 
-/// Where in one object sealed bytes belong: a salt drawn for the object, and an offset in it.
+/// Where in one object sealed bytes belong: the object's plain header, and an offset in it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context<'a> {
-    /// The salt in the object's header; empty for what may move.
-    pub salt: &'a [u8],
+    /// The header, in which a salt was drawn for the object; as much of it as its format says. Empty for what may
+    /// move.
+    pub header: &'a [u8],
     /// Offset of the sealed bytes in the object.
     pub offset: u64,
 }
@@ -107,13 +108,13 @@ impl Sealer {
     }
 
     fn aad(&self, kind: Kind, epoch: EpochId, context: Context) -> Vec<u8> {
-        let mut aad = Vec::with_capacity(72);
+        let mut aad = Vec::with_capacity(128);
         aad.extend_from_slice(b"plakar1");
         aad.extend_from_slice(&[kind as u8, self.suite as u8]);
         aad.extend_from_slice(&self.domain.0);
         aad.extend_from_slice(&epoch.0);
-        if !context.salt.is_empty() {
-            aad.extend_from_slice(context.salt);
+        if !context.header.is_empty() {
+            aad.extend_from_slice(context.header);
             aad.extend_from_slice(&context.offset.to_le_bytes());
         }
         aad
@@ -201,14 +202,14 @@ mod tests {
     use super::*;
 
     fn sealers() -> [Sealer; 2] {
-        let epochs = [1, 2].map(|n| Epoch { id: EpochId([n; 8]), key: [n; 32] });
+        let epochs = [1, 2].map(|n| Epoch { id: EpochId([n; 8]), key: [n; 32], began: 0 });
         [Sealer::plain(DomainId([7; 16])), Sealer::encrypted(DomainId([7; 16]), &epochs)]
     }
 
     #[test]
     fn opens_only_as_what_it_was_sealed() {
         for sealer in sealers() {
-            let here = Context { salt: b"salt", offset: 9 };
+            let here = Context { header: b"header", offset: 9 };
             let sealed = sealer.seal(Kind::SegmentPage, here, b"rows");
             let open = |kind, epoch, context, sealed: &[u8]| {
                 sealer.open(kind, epoch, context, sealed.to_vec(), &"page").ok()

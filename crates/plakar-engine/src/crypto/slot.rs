@@ -1,6 +1,6 @@
 //! Key slots: the repository key, wrapped for one passphrase each.
 //!
-//! `keys/<id>` is a magic, "PLKSLOT1", and a record. Argon2id stretches the passphrase; from its output follow
+//! `keys/<id>` is a magic, "PLKSLOT1", a record and a checksum. Argon2id stretches the passphrase; from its output follow
 //! the key that wraps and a commitment, which tells a wrong passphrase from damage and makes sure that one slot
 //! opens under one passphrase only (GCM alone commits to nothing).
 
@@ -105,8 +105,9 @@ impl Stretched {
     }
 }
 
-fn aad(domain: DomainId) -> Vec<u8> {
-    [b"plakar1 key slot ".as_slice(), &domain.0].concat()
+/// What else the wrapped key vouches for: domain, creation time, label.
+fn aad(domain: DomainId, created: i64, label: &str) -> Vec<u8> {
+    [b"plakar1 key slot ".as_slice(), &domain.0, &created.to_le_bytes(), label.as_bytes()].concat()
 }
 
 impl Slot {
@@ -124,7 +125,7 @@ impl Slot {
         let mut wrapped = [0; 72];
         wrapped[..24].copy_from_slice(&nonce);
         wrapped[24..56].copy_from_slice(&key.0);
-        let tag = Xaes::new(&stretched.wrap).seal(&nonce, &aad(domain), &mut wrapped[24..56]);
+        let tag = Xaes::new(&stretched.wrap).seal(&nonce, &aad(domain, created, label), &mut wrapped[24..56]);
         wrapped[56..].copy_from_slice(&tag);
         Ok(Slot {
             label: label.to_owned(),
@@ -178,7 +179,7 @@ impl Slot {
         let mut data = Zeroizing::new(self.wrapped[24..].to_vec());
         let nonce = self.wrapped[..24].try_into().expect("24 bytes");
         let plain = Xaes::new(&known[at].wrap)
-            .open(nonce, &aad(domain), &mut data)
+            .open(nonce, &aad(domain, self.created, &self.label), &mut data)
             .ok_or_else(|| Error::damaged(object, "the wrapped key does not authenticate"))?;
         Ok(Some(RepositoryKey((&*plain).try_into().expect("32 bytes were wrapped"))))
     }

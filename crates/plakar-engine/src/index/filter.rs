@@ -7,7 +7,7 @@
 //! seed u64 | segment length u32 | segment length mask u32 | segment count length u32 | fingerprints
 //! ```
 //!
-//! About 9 bits an id, wrong in 0.4 % of negative answers, never in positive ones.
+//! About 9 bits an id, 0.4 % of the ids that are not there pass it; none that is there is turned away.
 
 use crate::codec::{Decoded, Malformed, Reader};
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter as _, FilterRef};
@@ -47,7 +47,8 @@ impl Filter {
         out.extend_from_slice(&self.fingerprints);
     }
 
-    /// Reads the stored form, all of `bytes`. A filter that would look outside its fingerprints is refused.
+    /// Reads the stored form, all of `bytes`. A filter that would look outside its fingerprints, or
+    /// has more of them than it looks at, is refused.
     pub fn decode(bytes: &[u8]) -> Decoded<Filter> {
         let mut r = Reader::new(bytes);
         let descriptor = r.array::<DESCRIPTOR_LEN>()?;
@@ -59,7 +60,7 @@ impl Filter {
             && mask == length - 1
             && count > 0
             && count % length == 0
-            && fingerprints.len() as u64 >= u64::from(count) + 2 * u64::from(length);
+            && fingerprints.len() as u64 == u64::from(count) + 2 * u64::from(length);
         if !sane {
             return Err(Malformed("absurd filter"));
         }

@@ -14,12 +14,15 @@ pub type Place = Location;
 /// How many pages (of about 4 KiB) are kept.
 const PAGES_CACHED: usize = 4096;
 
+/// Pages by segment number and offset.
+type PageCache = LruCache<(usize, u64), Arc<[u8]>>;
+
 /// The segments that count, searched together. Memory: the filters of the shards that were asked (about nine
 /// bits a row) and a bounded number of pages.
 pub struct Index {
     sealer: Arc<Sealer>,
     segments: RwLock<Vec<Arc<Segment>>>,
-    pages: Mutex<LruCache<(usize, u64), Arc<[u8]>>>,
+    pages: Mutex<PageCache>,
 }
 
 impl Index {
@@ -43,8 +46,12 @@ impl Index {
 
     /// Every place where `item` may lie, newest segment first. In which of them it may be relied on, and in which
     /// it still is, the log tells.
+    ///
+    /// # Errors
+    /// Store errors; and what is wrong with a damaged segment, but only when no other knows a place.
     pub fn find(&self, item: &ItemId) -> Result<Vec<Place>> {
         let mut places = Vec::new();
+        let mut damage = None;
         let segments = self.segments.read().expect("no panic while held");
         for (number, segment) in segments.iter().enumerate().rev() {
             let mut page = |at, read: &mut dyn FnMut() -> Result<Vec<u8>>| {
@@ -55,8 +62,15 @@ impl Index {
                 self.pages.lock().expect("no panic while held").put((number, at), page.clone());
                 Ok(page)
             };
-            segment.find(item, &self.sealer, &mut page, &mut |place| places.push(place))?;
+            match segment.find(item, &self.sealer, &mut page, &mut |place| places.push(place)) {
+                Ok(()) => {}
+                Err(e) if e.is_damage() || e.is_not_found() => damage = Some(e),
+                Err(e) => return Err(e),
+            }
         }
-        Ok(places)
+        match damage {
+            Some(e) if places.is_empty() => Err(e),
+            _ => Ok(places),
+        }
     }
 }

@@ -7,7 +7,7 @@
 //!               | head offset u64 | sealed length of the head u32 | 0 × 4 | signature 64
 //! page          136 rows of 30 bytes; the last page of a shard may have fewer, none has none
 //! shard head    first keys: u64 × pages | filter
-//! segment head  packs u32 | hash 32 each | epochs u8 | id 8 each | shards u32 | per shard: kind u8,
+//! segment head  packs u32 | hash 32 each | epochs u16 | id 8 each | shards u32 | per shard: kind u8,
 //!               prefix bits u8, prefix u32, rows u32, offset of its pages u64, offset of its head u64,
 //!               sealed length of its head u32
 //! ```
@@ -17,9 +17,10 @@
 //! 2. Rows are sorted by kind, then id, then pack, offset, ordinal; none occurs twice.
 //! 3. A shard holds the rows of one kind whose ids begin with its prefix (the number that the first bits of
 //!    the id make, big-endian). Shards are sorted by kind and prefix; empty ones are left out; one
-//!    kind has shards of one width, the smallest that keeps them below 2^18 rows on average.
+//!    kind has shards of one width, the smallest that keeps them at no more than 2^18 rows on average.
 //! 4. First keys are the first 8 bytes of each page's first id, as big-endian numbers.
 //! 5. The signature is room for one: 64 zero bytes until writers sign.
+//! 6. The header up to the writer enters the associated data of everything that is sealed here.
 //!
 //! Opening reads the header and the segment head; a shard's head is read when it is first asked, a page when the
 //! filter says that it may hold an answer.
@@ -38,6 +39,8 @@ use std::sync::{Arc, OnceLock};
 
 const MAGIC: &[u8; 8] = b"PLKINDX1";
 const HEADER_LEN: usize = 160;
+/// What of the header everything sealed is tied to: all before the head's place, which is known last.
+const BOUND_LEN: usize = 80;
 /// Rows in a full page.
 pub const PAGE_ROWS: usize = 136;
 const PAGE_STRIDE: u64 = (PAGE_ROWS * IndexRow::LEN + OVERHEAD) as u64;
@@ -45,6 +48,8 @@ const SHARD_ROWS: usize = 1 << 18;
 /// The most bytes of a segment that travels inside a Prepared fact.
 pub const EMBEDDED_MAX: usize = 64 << 10;
 const HEAD_MAX: usize = 64 << 20;
+/// The most epochs of the blocks that one segment lists.
+pub const EPOCHS_MAX: usize = 256;
 
 /// The name of the segment with this hash.
 pub fn segment_name(hash: &ObjectHash) -> Name {
@@ -154,12 +159,12 @@ impl SegmentBuilder {
         out.extend_from_slice(&salt);
         out.extend_from_slice(&author.replica.0);
         out.extend_from_slice(&author.writer.0);
-        let head_at = out.len();
+        let bound = out.clone();
         out.resize(HEADER_LEN, 0);
 
         let mut head = (self.packs.len() as u32).to_le_bytes().to_vec();
         self.packs.iter().for_each(|hash| head.extend_from_slice(&hash.0));
-        head.push(self.epochs.len() as u8);
+        head.extend_from_slice(&(self.epochs.len() as u16).to_le_bytes());
         self.epochs.iter().for_each(|epoch| head.extend_from_slice(&epoch.0));
         let mut shards = Vec::new();
         for of_kind in self.rows.chunk_by(|a, b| a.kind == b.kind) {
@@ -170,7 +175,7 @@ impl SegmentBuilder {
         }
         head.extend_from_slice(&(shards.len() as u32).to_le_bytes());
         for (bits, rows) in shards {
-            let (pages_at, head_at, head_len) = encode_shard(rows, &salt, sealer, &mut out);
+            let (pages_at, head_at, head_len) = encode_shard(rows, &bound, sealer, &mut out);
             head.extend_from_slice(&[rows[0].kind as u8, bits]);
             head.extend_from_slice(&prefix(&rows[0].id, bits).to_le_bytes());
             head.extend_from_slice(&(rows.len() as u32).to_le_bytes());
@@ -179,7 +184,8 @@ impl SegmentBuilder {
             head.extend_from_slice(&head_len.to_le_bytes());
         }
         let at = out.len() as u64;
-        let sealed = sealer.seal(Kind::SegmentHead, Context { salt: &salt, offset: at }, &head);
+        let sealed = sealer.seal(Kind::SegmentHead, Context { header: &bound, offset: at }, &head);
+        let head_at = bound.len();
         out[head_at..head_at + 8].copy_from_slice(&at.to_le_bytes());
         out[head_at + 8..head_at + 12].copy_from_slice(&(sealed.len() as u32).to_le_bytes());
         out.extend_from_slice(&sealed);
@@ -187,7 +193,7 @@ impl SegmentBuilder {
     }
 }
 
-fn encode_shard(rows: &[IndexRow], salt: &[u8], sealer: &Sealer, out: &mut Vec<u8>) -> (u64, u64, u32) {
+fn encode_shard(rows: &[IndexRow], header: &[u8], sealer: &Sealer, out: &mut Vec<u8>) -> (u64, u64, u32) {
     let pages_at = out.len() as u64;
     let mut head = Vec::new();
     let mut page = Vec::with_capacity(PAGE_ROWS * IndexRow::LEN);
@@ -195,7 +201,7 @@ fn encode_shard(rows: &[IndexRow], salt: &[u8], sealer: &Sealer, out: &mut Vec<u
         head.extend_from_slice(&order_key(&rows[0].id).to_le_bytes());
         page.clear();
         rows.iter().for_each(|row| row.encode(&mut page));
-        let context = Context { salt, offset: out.len() as u64 };
+        let context = Context { header, offset: out.len() as u64 };
         out.extend(sealer.seal(Kind::SegmentPage, context, &page));
     }
     let mut keys: Vec<u64> = rows.iter().map(|row| key(&row.id)).collect();
@@ -205,7 +211,7 @@ fn encode_shard(rows: &[IndexRow], salt: &[u8], sealer: &Sealer, out: &mut Vec<u
         filter.encode(&mut head);
     }
     let head_at = out.len() as u64;
-    let sealed = sealer.seal(Kind::ShardHead, Context { salt, offset: head_at }, &head);
+    let sealed = sealer.seal(Kind::ShardHead, Context { header, offset: head_at }, &head);
     out.extend_from_slice(&sealed);
     (pages_at, head_at, sealed.len() as u32)
 }
@@ -223,6 +229,11 @@ fn prefix(id: &[u8], bits: u8) -> u32 {
 fn order_key(id: &[u8]) -> u64 {
     u64::from_be_bytes(id[..8].try_into().expect("ids are longer"))
 }
+
+/// Gives the page at an offset: from memory, or by calling what reads it.
+pub type Pages<'p> = dyn FnMut(u64, &mut dyn FnMut() -> Result<Vec<u8>>) -> Result<Arc<[u8]>> + 'p;
+/// Called with each row: what it is about, the first bytes of its id, and where it lies.
+pub type EachRow<'r> = dyn FnMut(ItemKind, &[u8; super::ID_PREFIX_LEN], &Location) -> Result<()> + 'r;
 
 /// Where the bytes of a segment are.
 pub enum SegmentSource {
@@ -281,7 +292,8 @@ struct ShardHead {
 pub struct Segment {
     source: SegmentSource,
     epoch: EpochId,
-    salt: [u8; 24],
+    /// What of the header everything sealed in it is tied to.
+    bound: Vec<u8>,
     /// The packs its rows name.
     pub packs: Vec<ObjectHash>,
     epochs: Vec<EpochId>,
@@ -295,21 +307,27 @@ impl Segment {
     /// [`Error::Damaged`] when these are not the bytes of a segment sealed in this domain; store errors.
     pub fn open(source: SegmentSource, sealer: &Sealer) -> Result<Segment> {
         let header = source.range(0, HEADER_LEN)?;
-        let (epoch, salt, at, len) = decode_header(&header, sealer).map_err(|e| e.of(&source))?;
+        let (epoch, at, len) = decode_header(&header, sealer).map_err(|e| e.of(&source))?;
+        let bound = header[..BOUND_LEN].to_vec();
         let total = source.len()?;
         if at < HEADER_LEN as u64 || at.checked_add(len.into()) != Some(total) || len as usize > HEAD_MAX {
             return Err(Error::damaged(&source, "its header points outside"));
         }
         let sealed = source.range(at, len as usize)?;
         let head =
-            sealer.open(Kind::SegmentHead, epoch, Context { salt: &salt, offset: at }, sealed, &source)?;
+            sealer.open(Kind::SegmentHead, epoch, Context { header: &bound, offset: at }, sealed, &source)?;
         let (packs, epochs, shards) = decode_head(&head, at).map_err(|e| e.of(&source))?;
-        Ok(Segment { source, epoch, salt, packs, epochs, shards })
+        Ok(Segment { source, epoch, bound, packs, epochs, shards })
     }
 
     /// How many rows it has.
     pub fn rows(&self) -> u64 {
         self.shards.iter().map(|s| u64::from(s.rows)).sum()
+    }
+
+    /// The epochs that the blocks it lists are sealed under.
+    pub fn epochs(&self) -> impl Iterator<Item = EpochId> {
+        self.epochs.iter().copied()
     }
 
     /// How many bytes it has as stored.
@@ -322,7 +340,7 @@ impl Segment {
         &self,
         item: &ItemId,
         sealer: &Sealer,
-        page: &mut dyn FnMut(u64, &mut dyn FnMut() -> Result<Vec<u8>>) -> Result<Arc<[u8]>>,
+        page: &mut Pages,
         found: &mut dyn FnMut(Location),
     ) -> Result<()> {
         let Some(shard) = self.shard(item) else { return Ok(()) };
@@ -347,11 +365,7 @@ impl Segment {
     }
 
     /// Calls `each` with every row, in order.
-    pub fn for_each(
-        &self,
-        sealer: &Sealer,
-        each: &mut dyn FnMut(ItemKind, &[u8; super::ID_PREFIX_LEN], &Location) -> Result<()>,
-    ) -> Result<()> {
+    pub fn for_each(&self, sealer: &Sealer, each: &mut EachRow) -> Result<()> {
         for shard in &self.shards {
             for number in 0..(shard.rows as usize).div_ceil(PAGE_ROWS) {
                 let bytes = self.read_page(shard, number, sealer)?;
@@ -377,7 +391,7 @@ impl Segment {
             return Ok(head);
         }
         let sealed = self.source.range(shard.head_at, shard.head_len as usize)?;
-        let context = Context { salt: &self.salt, offset: shard.head_at };
+        let context = Context { header: &self.bound, offset: shard.head_at };
         let plain = sealer.open(Kind::ShardHead, self.epoch, context, sealed, &self.source)?;
         let pages = (shard.rows as usize).div_ceil(PAGE_ROWS);
         let head = decode_shard_head(&plain, pages).map_err(|e| e.of(&self.source))?;
@@ -388,7 +402,7 @@ impl Segment {
         let rows = (shard.rows as usize - number * PAGE_ROWS).min(PAGE_ROWS);
         let at = shard.pages_at + number as u64 * PAGE_STRIDE;
         let sealed = self.source.range(at, rows * IndexRow::LEN + OVERHEAD)?;
-        let context = Context { salt: &self.salt, offset: at };
+        let context = Context { header: &self.bound, offset: at };
         sealer.open(Kind::SegmentPage, self.epoch, context, sealed, &self.source)
     }
 
@@ -426,17 +440,15 @@ fn rows_from(page: &[u8], kind: ItemKind, item: &ItemId) -> impl Iterator<Item =
         .take_while(move |row| row.id == id[..super::ID_PREFIX_LEN])
 }
 
-type Header = (EpochId, [u8; 24], u64, u32);
-
-fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<Header> {
+fn decode_header(bytes: &[u8], sealer: &Sealer) -> Decoded<(EpochId, u64, u32)> {
     let mut r = Reader::new(bytes);
     r.expect(MAGIC, "not an index segment")?;
     r.expect(&[1], "index segment of an unknown version")?;
     r.expect(&[sealer.suite() as u8], "sealed by another suite")?;
     r.expect(&[0; 6], "reserved bytes are set")?;
-    let (epoch, salt) = (EpochId(r.array()?), r.array()?);
-    r.take(32)?;
-    let found = (epoch, salt, r.u64()?, r.u32()?);
+    let epoch = EpochId(r.array()?);
+    r.take(24 + 32)?;
+    let found = (epoch, r.u64()?, r.u32()?);
     r.expect(&[0; 4], "reserved bytes are set")?;
     r.take(64)?;
     r.end()?;
@@ -453,7 +465,10 @@ fn decode_head(bytes: &[u8], end: u64) -> Decoded<Head> {
         return Err(Malformed("counts more packs than there are"));
     }
     let packs = (0..packs).map(|_| Ok(ObjectHash(r.array()?))).collect::<Decoded<Vec<_>>>()?;
-    let epochs = r.u8()?;
+    let epochs = r.u16()?;
+    if usize::from(epochs) > EPOCHS_MAX {
+        return Err(Malformed("counts more epochs than rows can tell apart"));
+    }
     let epochs = (0..epochs).map(|_| Ok(EpochId(r.array()?))).collect::<Decoded<Vec<_>>>()?;
     let count = r.u32()? as usize;
     if count > r.left() / SHARD {
@@ -516,7 +531,7 @@ mod tests {
     use crate::id::DomainId;
 
     fn sealer() -> Sealer {
-        Sealer::encrypted(DomainId([1; 16]), &[Epoch { id: EpochId([1; 8]), key: [2; 32] }])
+        Sealer::encrypted(DomainId([1; 16]), &[Epoch { id: EpochId([1; 8]), key: [2; 32], began: 0 }])
     }
 
     fn item(kind: ItemKind, n: u32) -> ItemId {

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 pub enum Fact {
     /// What a session pins, has stored, and is about to publish.
     #[n(1)]
-    Prepared(#[n(0)] Prepared),
+    Prepared(#[n(0)] Box<Prepared>),
     /// A session is published.
     #[n(2)]
     Final(#[n(0)] SessionId),
@@ -30,7 +30,7 @@ pub enum Fact {
     Bad(#[n(0)] Bad),
     /// Says again, in one object, what others said.
     #[n(7)]
-    Checkpoint(#[n(0)] Checkpoint),
+    Checkpoint(#[n(0)] Box<Checkpoint>),
 }
 
 /// Names a mark: random.
@@ -285,12 +285,10 @@ impl<'b, C> Decode<'b, C> for Time {
         if d.array()? != Some(2) {
             return Err(minicbor::decode::Error::message("a time has two parts"));
         }
-        Ok(Time { secs: d.i64()?, nanos: d.u32()? })
-    }
-}
-
-impl Default for SessionId {
-    fn default() -> SessionId {
-        SessionId([0; 16])
+        let time = Time { secs: d.i64()?, nanos: d.u32()? };
+        if time.nanos > 999_999_999 {
+            return Err(minicbor::decode::Error::message("absurd time"));
+        }
+        Ok(time)
     }
 }

@@ -10,10 +10,11 @@
 //!
 //! Class 1 is what writers say (`log/`), class 2 what takes away or folds (`admin/`). They are kept apart so
 //! that a store which cannot read facts can still keep an append-only client from removing anything: facts
-//! that take away are ignored when they are found in `log/`, and sealed bytes of one class do not open as the other.
+//! that take away are refused, with the whole object, when they are found in `log/`, and sealed bytes of one class
+//! do not open as the other.
 //!
 //! The name is `<folder>/<time>-<hash>`: the writer's clock as `20220305t223058z`, for people only, and the
-//! BLAKE3 hash of the object's bytes. The signature is room for one: zero bytes until writers sign.
+//! BLAKE3 hash of the object's bytes. All of the header but the signature enters the associated data of the facts. The signature is room for one: zero bytes until writers sign.
 
 use super::fact::Fact;
 use crate::codec::{Malformed, Reader};
@@ -27,10 +28,13 @@ use plakar_store::Name;
 
 const MAGIC: &[u8; 8] = b"PLKFACT1";
 const HEADER_LEN: usize = 136;
-const SALT: std::ops::Range<usize> = 24..40;
+/// What of the header the sealed facts are tied to: all but the signature.
+const BOUND: std::ops::Range<usize> = 0..72;
 /// The longest log object that is read, in bytes.
-pub const LOG_BYTES_MAX: usize = 256 << 20;
-const RAW_MAX: usize = 512 << 20;
+pub const LOG_BYTES_MAX: usize = 64 << 20;
+const RAW_MAX: usize = 64 << 20;
+/// The largest window of a zstd frame that is read: 8 MiB, which is what a hostile one makes the decoder allocate.
+const WINDOW_LOG_MAX: u32 = 23;
 
 /// Who may say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,8 +95,10 @@ pub fn encode(facts: &[Fact], author: &Author, sealer: &Sealer, now: i64) -> (Na
     out.extend_from_slice(&salt);
     out.extend_from_slice(&author.replica.0);
     out.extend_from_slice(&author.writer.0);
+    let bound = out.clone();
     out.resize(HEADER_LEN, 0);
-    out.extend(sealer.seal(class.seal_kind(), Context { salt: &salt, offset: HEADER_LEN as u64 }, &plain));
+    let context = Context { header: &bound, offset: HEADER_LEN as u64 };
+    out.extend(sealer.seal(class.seal_kind(), context, &plain));
     let name = format!("{}{}-{}", class.folder(), compact_time(now), blake3::hash(&out).to_hex());
     (Name::new(&name).expect("digits and letters make a name"), out)
 }
@@ -109,8 +115,7 @@ pub fn decode(name: &Name, bytes: Vec<u8>, sealer: &Sealer) -> Result<Vec<Fact>>
     }
     let class = if name.as_str().starts_with(Class::Admin.folder()) { Class::Admin } else { Class::Log };
     let epoch = decode_header(&bytes, class, sealer).map_err(|e| e.of(name))?;
-    let salt: [u8; 16] = bytes[SALT].try_into().expect("16 bytes");
-    let context = Context { salt: &salt, offset: HEADER_LEN as u64 };
+    let context = Context { header: &bytes[BOUND], offset: HEADER_LEN as u64 };
     let plain = sealer.open(class.seal_kind(), epoch, context, bytes[HEADER_LEN..].to_vec(), name)?;
     let facts = decode_plain(&plain).map_err(|e| e.of(name))?;
     if facts.iter().any(|fact| Class::of(fact) != class) {
@@ -136,33 +141,40 @@ pub fn decode_plain(plain: &[u8]) -> Result<Vec<Fact>, Malformed> {
     let mut r = Reader::new(plain);
     let (codec, raw_len) = (r.u8()?, r.u32()? as usize);
     let payload = r.take(r.left())?;
-    match codec {
-        0 if payload.len() == raw_len => record::decode(payload),
+    let facts: Vec<Fact> = match codec {
+        0 if payload.len() == raw_len => record::decode(payload)?,
         1 if payload.len() < raw_len && raw_len <= RAW_MAX => {
             // Grown while it is filled: a few bytes that claim to become many get no memory for it.
             let mut raw = Vec::new();
             let mut decoder = zstd_safe::DCtx::create();
+            let window = zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX);
+            decoder.set_parameter(window).expect("zstd knows its parameters");
             let mut input = zstd_safe::InBuffer::around(payload);
             loop {
-                let at = raw.len();
-                raw.resize((at + (1 << 17)).min(raw_len), 0);
-                let mut output = zstd_safe::OutBuffer::around_pos(&mut raw[..], at);
+                let before = (raw.len(), input.pos);
+                raw.resize((before.0 + (1 << 17)).min(raw_len), 0);
+                let mut output = zstd_safe::OutBuffer::around_pos(&mut raw[..], before.0);
                 let left = decoder
                     .decompress_stream(&mut output, &mut input)
                     .map_err(|_| Malformed("does not decompress"))?;
                 let end = output.pos();
                 raw.truncate(end);
-                if left == 0 || (end == at && input.pos == payload.len()) || end == raw_len {
+                // Only a frame that has come to its end is known to hold no more than it says.
+                if left == 0 {
                     break;
+                }
+                if (end, input.pos) == before {
+                    return Err(Malformed("decompresses to another length"));
                 }
             }
             if raw.len() != raw_len || input.pos != payload.len() {
                 return Err(Malformed("decompresses to another length"));
             }
-            record::decode(&raw)
+            record::decode(&raw)?
         }
-        _ => Err(Malformed("unknown codec")),
-    }
+        _ => return Err(Malformed("unknown codec")),
+    };
+    if facts.is_empty() { Err(Malformed("says nothing")) } else { Ok(facts) }
 }
 
 /// The hash in the name of a log object.

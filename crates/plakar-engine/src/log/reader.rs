@@ -28,6 +28,8 @@ pub struct LogObject {
 pub struct Log {
     objects: BTreeMap<Name, LogObject>,
     covered: HashSet<ObjectHash>,
+    /// What is covered and still there.
+    still_there: Vec<ObjectHash>,
     damaged: BTreeMap<Name, Error>,
 }
 
@@ -38,20 +40,33 @@ impl Log {
     /// Store errors. Objects that are damaged are no error here: see [`damaged`](Self::damaged).
     pub fn read(&mut self, store: &dyn ReadStore, sealer: &Sealer) -> Result<()> {
         let mut names = list(store)?;
+        let mut missed = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            self.fetch(store, sealer, &names)?;
+            let gone = self.fetch(store, sealer, &names)?;
             let again = list(store)?;
-            if again == names {
+            // What is listed before and after, and not there in between, is asked for once more.
+            if again == names && gone == missed {
+                let hashes = names.keys().filter_map(object::hash_in_name);
+                self.still_there = hashes.filter(|hash| self.covered.contains(hash)).collect();
                 self.objects.retain(|name, _| names.contains_key(name));
                 self.damaged.retain(|name, _| names.contains_key(name));
+                let lost = |name: Name| (name.clone(), Error::damaged(name, "is listed, but is not there"));
+                self.damaged.extend(gone.into_iter().map(lost));
                 return Ok(());
             }
-            names = again;
+            (names, missed) = (again, gone);
         }
         Err(Error::Refused(format!("{}: the log changes faster than it can be read", store.location())))
     }
 
-    fn fetch(&mut self, store: &dyn ReadStore, sealer: &Sealer, names: &BTreeMap<Name, i64>) -> Result<()> {
+    /// Reads what is new of `names`. Returns what was not there.
+    fn fetch(
+        &mut self,
+        store: &dyn ReadStore,
+        sealer: &Sealer,
+        names: &BTreeMap<Name, i64>,
+    ) -> Result<Vec<Name>> {
+        let mut gone = Vec::new();
         // Checkpoints are in `admin/` and mostly younger than what they cover: meeting them first saves requests.
         let (admin, log): (Vec<_>, Vec<_>) =
             names.iter().rev().partition(|(name, _)| name.as_str().starts_with(Class::Admin.folder()));
@@ -76,7 +91,7 @@ impl Log {
                     self.objects.insert(name.clone(), LogObject { facts, received_ms: *received_ms });
                 }
                 // Gone since it was listed: the next round shows what stands for it.
-                Err(e) if e.is_not_found() => {}
+                Err(e) if e.is_not_found() => gone.push(name.clone()),
                 Err(e) if e.is_damage() => drop(self.damaged.insert(name.clone(), e)),
                 Err(e) => return Err(e),
             }
@@ -85,7 +100,14 @@ impl Log {
         let is_covered = |name: &Name| object::hash_in_name(name).is_some_and(|h| covered.contains(&h));
         self.objects.retain(|name, _| !is_covered(name));
         self.damaged.retain(|name, _| !is_covered(name));
-        Ok(())
+        gone.retain(|name| !is_covered(name));
+        Ok(gone)
+    }
+
+    /// Objects that a checkpoint covers and that are still there: the next checkpoint covers them too, because it
+    /// will be all that a reader looks at.
+    pub fn covered(&self) -> &[ObjectHash] {
+        &self.still_there
     }
 
     /// The objects that count: those that no checkpoint covers.

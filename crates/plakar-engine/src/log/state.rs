@@ -128,7 +128,11 @@ impl State {
             })
             .collect();
         let checkpoint = Checkpoint {
-            covers: names.iter().filter_map(super::object::hash_in_name).collect(),
+            covers: names
+                .iter()
+                .filter_map(super::object::hash_in_name)
+                .chain(log.covered().iter().copied())
+                .collect(),
             published,
             removed: folded.removed,
             dead: folded.dead,

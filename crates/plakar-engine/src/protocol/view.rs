@@ -20,6 +20,8 @@ pub struct View<S, P, M> {
 #[derive(Clone, Debug)]
 struct Session<S> {
     prepared: bool,
+    /// It has said more than what it pins.
+    spoke: bool,
     finished: bool,
     removed: bool,
     threatened: bool,
@@ -48,6 +50,7 @@ impl<S> Default for Session<S> {
     fn default() -> Self {
         Session {
             prepared: false,
+            spoke: false,
             finished: false,
             removed: false,
             threatened: false,
@@ -85,6 +88,7 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
             Fact::Prepared { session, pins, packs, root } => {
                 let session = self.session_mut(*session);
                 session.prepared = true;
+                session.spoke |= *root != Root::None || !packs.is_empty();
                 session.root = session.root.max(*root);
                 session.pins.extend(pins);
                 packs.iter().for_each(|&pack| self.pack_mut(pack).announced = true);
@@ -115,6 +119,7 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
         for &(session, root) in &folded.finished {
             let session = self.session_mut(session);
             session.prepared = true;
+            session.spoke = true;
             session.finished = true;
             session.root = session.root.max(root);
         }
@@ -197,6 +202,14 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
     /// Whether `session` has a Final, be it visible or not.
     pub fn finished(&self, session: S) -> bool {
         self.sessions.get(&session).is_some_and(|session| session.finished)
+    }
+
+    /// Every session with a Final whose last Prepared is not there: it was lost, since it was put first. What
+    /// ends without a root (a rescue) has announced packs.
+    pub fn ended_without_beginning(&self) -> impl Iterator<Item = S> + '_ {
+        let lost =
+            |session: &Session<S>| session.finished && (!session.spoke || session.root == Root::Partial);
+        self.sessions.iter().filter(move |(_, session)| lost(session)).map(|(&name, _)| name)
     }
 
     /// Whether a Removed names `session`.

@@ -61,8 +61,8 @@ impl<'a> OldRows<'a> {
         rows
     }
 
-    /// The chunk that began at `offset`, if one did and it did not end its file. Where a chunk ends depends
-    /// on its own bytes only, so when the bytes there have this id, the cut is known without looking for it.
+    /// The chunk that began at `offset`, if one did and it did not end its file. When the bytes there have this
+    /// id, whether they are cut there again is known almost without looking: see [`Chunker::cuts_again`].
     fn try_at(&mut self, offset: u64, size: u64) -> Option<Row> {
         loop {
             let row = self.row?;
@@ -164,7 +164,10 @@ impl FileReader {
                 let data = &window[start..end];
                 let guess = old.as_mut().and_then(|(rows, size)| rows.try_at(object.size(), *size));
                 let known = guess.filter(|row| {
-                    data.len() > row.len as usize && keys.chunk_id(&data[..row.len as usize]) == row.id
+                    let len = row.len as usize;
+                    data.len() > len
+                        && self.chunker.cuts_again(data, len)
+                        && keys.chunk_id(&data[..len]) == row.id
                 });
                 let (len, id) = match known {
                     Some(row) => (row.len as usize, row.id),

@@ -20,7 +20,7 @@ use crate::log::fact::{Digest, Partial, Path as RootPath, Row, Uuid, random_uuid
 use crate::read::Reader;
 use crate::repository::Repository;
 use crate::source::{Event, Item, Source};
-use crate::tree::node::{encode_xattrs, is_name};
+use crate::tree::node::{encode_xattrs, is_name, is_target};
 use crate::tree::pages::PagesWriter;
 use crate::tree::{
     Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE, Kind, Object,
@@ -236,9 +236,10 @@ fn attempt(
         origin: None::<Digest>,
     };
     let mut progress = push.progress;
-    let before = push.session.stored_bytes();
+    // What publishing would flush anyway, so that it is counted.
+    push.session.flush()?;
     progress.bytes_new = push.session.new_chunk_bytes();
-    progress.bytes_stored = before;
+    progress.bytes_stored = push.session.stored_bytes();
     let (ended, _) = push.session.publish(Some(row.clone()))?;
     Ok(match ended {
         Ended::Published => Some(Pushed { row, progress }),
@@ -344,9 +345,9 @@ impl<'a> Push<'a> {
         while let Some(event) = source.next() {
             self.stop_if_interrupted()?;
             match event {
-                Event::Enter(item) => self.enter(item, source)?,
+                Event::Enter(item) => self.enter(storable(item), source)?,
                 Event::Leave { unreadable } => self.leave(unreadable, source)?,
-                Event::Leaf(item) => self.leaf(item, source)?,
+                Event::Leaf(item) => self.leaf(storable(item), source)?,
                 Event::Failed { name, error } => self.failed(name, &error, source)?,
             }
             if self.schedule.is_due() {
@@ -572,8 +573,11 @@ impl<'a> Push<'a> {
             Kind::Socket => Content::Socket,
             Kind::CharDevice => Content::CharDevice(item.device),
             Kind::BlockDevice => Content::BlockDevice(item.device),
-            Kind::Symlink if extras.target.is_empty() => {
+            Kind::Symlink if !is_target(&extras.target) => {
                 // Nothing says where it points: what can be said of it is that it was there.
+                if entry.flags & FLAG_UNREADABLE == 0 {
+                    self.problem(source, "points to what no link can point to");
+                }
                 entry.flags |= FLAG_UNREADABLE;
                 Content::Symlink(b"?".to_vec())
             }
@@ -629,7 +633,14 @@ impl<'a> Push<'a> {
                 progress.bytes_new = session.new_chunk_bytes();
                 progress.bytes_stored = session.stored_bytes();
                 observer.progress(progress);
-                if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+                if interrupted.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                if schedule.is_due() {
+                    session.checkpoint(None)?;
+                    schedule.done();
+                }
+                Ok(())
             };
             let object =
                 self.files.read(&mut *content, owner, item.sparse, old, &mut self.session, &mut tick);
@@ -654,6 +665,7 @@ impl<'a> Push<'a> {
                     content.item()?
                 }
             };
+            let now = storable(now);
             entry.meta = now.meta;
             if now.sparse {
                 entry.flags |= FLAG_SPARSE;
@@ -709,10 +721,20 @@ impl<'a> Push<'a> {
         }
         let root = root.expect("there is a frame");
         self.hints.flush();
-        self.session.checkpoint(Partial { root, source: self.source_digest })?;
+        self.session.checkpoint(Some(Partial { root, source: self.source_digest }))?;
         self.schedule.done();
         Ok(())
     }
+}
+
+/// An item as it can be stored: some file systems hand out times and names that a reader refuses, and one such
+/// entry must not make its whole directory unreadable.
+fn storable(mut item: Item) -> Item {
+    item.meta.mode &= 0o7777;
+    item.meta.mtime.nanos = item.meta.mtime.nanos.min(999_999_999);
+    item.meta.user.truncate(255);
+    item.meta.group.truncate(255);
+    item
 }
 
 /// Adds a finished entry to its directory.

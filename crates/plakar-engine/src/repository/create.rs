@@ -1,7 +1,7 @@
 //! Creating a repository.
 
 use super::name;
-use super::records::{Config, Replica, encode_chunker};
+use super::records::{Config, PACK_TARGET_MAX, Replica, encode_chunker};
 use crate::chunker::{ChunkerKind, ChunkerParams};
 use crate::crypto::DomainSecret;
 use crate::crypto::keyring::{Epoch, Keyring, RepositoryKey};
@@ -50,6 +50,9 @@ pub fn create(store: &dyn Store, options: &Options) -> Result<()> {
     let kind = if options.encryption.is_some() { ChunkerKind::Prf } else { ChunkerKind::FastCdc };
     let chunker = options.chunker.unwrap_or(ChunkerParams::with_default_sizes(kind));
     chunker.validate().map_err(|e| Error::Refused(e.to_string()))?;
+    if !(1..=PACK_TARGET_MAX).contains(&options.pack_bytes) {
+        return Err(Error::Refused(format!("packs of {} bytes cannot be made", options.pack_bytes)));
+    }
     let replica = Replica {
         id: ReplicaId(random()),
         created: options.now,
@@ -71,7 +74,7 @@ pub fn create(store: &dyn Store, options: &Options) -> Result<()> {
         let key = RepositoryKey::random();
         let keyring = Keyring {
             secret: secret.0,
-            epochs: vec![Epoch::random()],
+            epochs: vec![Epoch::random(options.now)],
             config_digest: *blake3::hash(&config).as_bytes(),
         };
         let bytes = keyring.seal(&key, domain);

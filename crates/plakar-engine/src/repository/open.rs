@@ -46,9 +46,12 @@ impl Locked {
             (None, None) => return Err(Error::NoRepository(here)),
         };
         let replica = Replica::decode(&replica).map_err(|e| e.of("replica"))?;
-        let config = Config::decode(&config_bytes).map_err(|e| e.of("config"))?;
+        let unsupported =
+            |why: String| Error::Unsupported(format!("{here}: this version cannot open it: {why}"));
+        let config = Config::decode(&config_bytes)
+            .map_err(|e| Config::newer(&config_bytes).map_or_else(|| e.of("config"), unsupported))?;
         if let Some(unknown) = config.unknown() {
-            return Err(Error::Unsupported(format!("{here}: this version cannot open it: {unknown}")));
+            return Err(unsupported(unknown));
         }
         Ok(Locked { store, replica, config, config_bytes })
     }
@@ -121,23 +124,30 @@ fn find_key(store: &dyn ReadStore, passphrase: &[u8], domain: DomainId) -> Resul
     }
 }
 
-/// Reads all keyrings and unites their epochs.
+/// Reads all keyrings and unites their epochs, the latest last. All must vouch for the same config.
 fn read_keyrings(store: &dyn ReadStore, key: &RepositoryKey, domain: DomainId) -> Result<Keyring> {
     let mut united: Option<Keyring> = None;
     for name in list(store, "keyring/")? {
         let bytes = store.get(&name, KEYRING_BYTES_MAX)?;
-        let keyring = Keyring::open(&bytes, key, domain, name.as_str())?;
-        match &mut united {
-            None => united = Some(keyring),
-            Some(united) if united.secret == keyring.secret => {
-                let new: Vec<_> =
-                    keyring.epochs.iter().filter(|e| !united.epochs.contains(e)).cloned().collect();
-                united.epochs.extend(new);
-            }
-            Some(_) => return Err(Error::damaged(&name, "belongs to another domain")),
+        let mut keyring = Keyring::open(&bytes, key, domain, name.as_str())?;
+        let Some(united) = &mut united else {
+            united = Some(keyring);
+            continue;
+        };
+        if (united.secret, united.config_digest) != (keyring.secret, keyring.config_digest) {
+            return Err(Error::damaged(&name, "belongs to another repository than the other keyrings"));
         }
+        united.epochs.append(&mut keyring.epochs);
     }
-    united.ok_or_else(|| Error::damaged("keyring/", "there is no keyring"))
+    let mut keyring = united.ok_or_else(|| Error::damaged("keyring/", "there is no keyring"))?;
+    keyring.epochs.sort_by_key(|epoch| (epoch.began, epoch.id));
+    keyring.epochs.dedup();
+    let mut ids: Vec<_> = keyring.epochs.iter().map(|epoch| epoch.id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|two| two[0] == two[1]) {
+        return Err(Error::damaged("keyring/", "has two keys for one epoch"));
+    }
+    Ok(keyring)
 }
 
 pub(super) fn list(store: &dyn ReadStore, prefix: &str) -> Result<Vec<Name>> {
@@ -272,6 +282,11 @@ impl Repository {
     /// Where it is, for messages.
     pub fn location(&self) -> String {
         self.base.store.location()
+    }
+
+    /// Whether the index holds this segment.
+    pub(crate) fn is_open(&self, segment: &ObjectHash) -> bool {
+        self.loaded.contains_key(segment)
     }
 
     /// Log objects and index segments that are not what they must be, with the reason. What they said is

@@ -11,6 +11,9 @@ const REPLICA_MAGIC: &[u8; 8] = b"PLKREPL1";
 const CONFIG_MAGIC: &[u8; 8] = b"PLKCONF1";
 /// The longest `replica` or `config` that is read, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 << 10;
+/// The most bytes at which packs may be closed: with their last block and their directory they stay below what is read
+/// whole ([`crate::pack::PACK_BYTES_MAX`]).
+pub const PACK_TARGET_MAX: u32 = 128 << 20;
 
 /// `replica`: what is this repository's own and never copied.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -74,7 +77,11 @@ impl Replica {
 
     /// Reads the stored bytes.
     pub fn decode(bytes: &[u8]) -> Decoded<Replica> {
-        record::decode_file(REPLICA_MAGIC, bytes)
+        let replica: Replica = record::decode_file(REPLICA_MAGIC, bytes)?;
+        if !(1..=PACK_TARGET_MAX).contains(&replica.pack_bytes) {
+            return Err(Malformed("absurd length of packs"));
+        }
+        Ok(replica)
     }
 }
 
@@ -112,6 +119,17 @@ impl Config {
             return Err(Malformed("absurd compression level"));
         }
         Ok(config)
+    }
+
+    /// What says that bytes which cannot be decoded are a config all the same, of another version.
+    pub fn newer(bytes: &[u8]) -> Option<String> {
+        let (magic, record) = bytes.split_first_chunk::<8>()?;
+        if magic[..7] == CONFIG_MAGIC[..7] && magic[7].is_ascii_digit() && magic != CONFIG_MAGIC {
+            return Some(format!("it is of version {} of the format", char::from(magic[7])));
+        }
+        // A feature may come with fields of its own.
+        let config = minicbor::decode::<Config>(record).ok().filter(|_| magic == CONFIG_MAGIC)?;
+        (!config.features.is_empty()).then(|| config.unknown()).flatten()
     }
 
     /// What this version does not know of it, if there is something.

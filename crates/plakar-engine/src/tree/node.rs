@@ -183,7 +183,7 @@ impl ChunkPage {
             return Err(Malformed("a chunk list without chunks"));
         }
         let page = if level == 0 {
-            ChunkPage::Rows((0..count).map(|_| Row::decode(&mut r)).collect::<Decoded<Vec<_>>>()?)
+            ChunkPage::Rows(decode_rows(count, &mut r)?)
         } else {
             let link =
                 |r: &mut Reader| Ok(ChunkLink { child: NodeId(r.array()?), rows: r.uv()?, bytes: r.uv()? });
@@ -233,6 +233,12 @@ impl Row {
     }
 }
 
+fn decode_rows(count: usize, r: &mut Reader) -> Decoded<Vec<Row>> {
+    let rows = (0..count).map(|_| Row::decode(r)).collect::<Decoded<Vec<_>>>()?;
+    let apart = |a: &Row, b: &Row| (a.id, a.len) != (b.id, b.len) || a.repeat == u32::MAX;
+    if rows.is_sorted_by(apart) { Ok(rows) } else { Err(Malformed("rows that should be one")) }
+}
+
 impl Item for Row {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id.0);
@@ -251,6 +257,11 @@ const TARGET_BYTES_MAX: usize = 4095;
 const BIT_GROUP: u8 = 1 << 4;
 const BIT_XATTRS_HERE: u8 = 1 << 5;
 const BIT_XATTRS_CHUNK: u8 = 1 << 6;
+
+/// Whether a symbolic link may point there.
+pub fn is_target(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.len() <= TARGET_BYTES_MAX && !bytes.contains(&0)
+}
 
 /// Whether these bytes can name an entry.
 pub fn is_name(bytes: &[u8]) -> bool {
@@ -408,7 +419,7 @@ fn decode_object(r: &mut Reader) -> Decoded<Object> {
     let body = match r.u8()? {
         0 => Body::Tree(NodeId(r.array()?)),
         count if usize::from(count) <= ROWS_MAX => {
-            let rows = (0..count).map(|_| Row::decode(r)).collect::<Decoded<Vec<_>>>()?;
+            let rows = decode_rows(count.into(), r)?;
             if rows.iter().try_fold(0u64, |sum, row| sum.checked_add(row.bytes())) != Some(size) {
                 return Err(Malformed("rows do not add up to the size"));
             }
@@ -430,7 +441,8 @@ pub fn encode_xattrs(list: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
 
 fn read_xattrs(r: &mut Reader, max: usize) -> Decoded<Vec<(Vec<u8>, Vec<u8>)>> {
     let count = r.count(3)?;
-    let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(count);
+    // Grown while it is filled: in memory an attribute takes much more than the three bytes it has at least.
+    let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut total = 0;
     for _ in 0..count {
         let (name, value) = (r.bs(255)?, r.bs(max)?);

@@ -8,7 +8,7 @@
 use super::session::{put_facts, put_segment};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
-use crate::index::segment::{Author, Segment, SegmentBuilder, SegmentSource, segment_name};
+use crate::index::segment::{Author, EPOCHS_MAX, Segment, SegmentBuilder, SegmentSource, segment_name};
 use crate::log::fact::{Fact, SegmentRef};
 use crate::repository::Repository;
 use plakar_store::Store;
@@ -44,7 +44,7 @@ pub fn fold(repo: &mut Repository, store: &dyn Store, author: &Author, now: i64)
         }
     }
     checkpoint.segments = merge(repo, store, author, refs)?;
-    put_facts(&[Fact::Checkpoint(checkpoint)], store, author, repo, now)?;
+    put_facts(&[Fact::Checkpoint(Box::new(checkpoint))], store, author, repo, now)?;
     repo.refresh()
 }
 
@@ -57,7 +57,7 @@ fn merge(
 ) -> Result<Vec<SegmentRef>> {
     let sealer = &repo.base().sealer;
     let (mut kept, mut merged, mut rows) = (Vec::new(), Vec::new(), 0);
-    let mut seen = HashSet::new();
+    let (mut seen, mut epochs) = (HashSet::new(), HashSet::new());
     for segment in refs {
         let (hash, source) = match &segment {
             SegmentRef::Stored(hash) => {
@@ -71,7 +71,9 @@ fn merge(
             continue;
         }
         let opened = Segment::open(source, sealer)?;
-        if opened.rows() < SMALL_ROWS && rows + opened.rows() <= MERGE_ROWS_MAX {
+        epochs.extend(opened.epochs());
+        let fits = rows + opened.rows() <= MERGE_ROWS_MAX && epochs.len() <= EPOCHS_MAX;
+        if opened.rows() < SMALL_ROWS && fits {
             rows += opened.rows();
             merged.push((segment, opened));
         } else {

@@ -119,6 +119,10 @@ impl Session {
             stored_bytes: 0,
             stored_chunk_bytes: 0,
         };
+        if !begun.repo.base.replica.strong_list {
+            let why = "its store does not promise to list everything that was put, so nothing can be written safely";
+            return Err(Error::Refused(format!("{}: {why}", begun.repo.location())));
+        }
         begun.refuse_unless_readable()?;
         if bases.is_empty() && hints.is_empty() {
             begun.writer = Some(Writer::begin(session));
@@ -165,7 +169,13 @@ impl Session {
             return Ok(true);
         }
         let view = &self.repo.state.view;
-        for place in self.repo.index.find(item)? {
+        let places = match self.repo.index.find(item) {
+            Ok(places) => places,
+            // Where it was, a damaged segment knew: as good as not stored.
+            Err(e) if e.is_damage() || e.is_not_found() => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        for place in places {
             if self.own.contains(&place.pack) {
                 return Ok(true);
             }
@@ -320,7 +330,7 @@ impl Session {
     }
 
     /// Stores all that is open: afterwards everything given so far is in packs and segments, durable.
-    fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         let tree = std::mem::replace(&mut self.tree, OpenBlock::new(ItemKind::Node));
         let data = std::mem::take(&mut self.data).into_iter().map(|(_, block)| block);
         for block in data.chain([tree]).filter(|block| !block.is_empty()) {
@@ -333,11 +343,11 @@ impl Session {
     }
 
     /// Announces what was stored so far, with a root that describes it, so that a later session can go on from
-    /// here.
-    pub fn checkpoint(&mut self, partial: Partial) -> Result<()> {
+    /// here. Without a root (in the middle of a file) what was stored since the last one is announced all the same.
+    pub fn checkpoint(&mut self, partial: Option<Partial>) -> Result<()> {
         self.flush()?;
         let fact = self.writer_mut().checkpoint();
-        self.put_prepared(&fact, None, Some(partial))
+        self.put_prepared(&fact, None, partial)
     }
 
     /// Ends the session by publishing `row`, whose tree must consist of what this session put, relied on, or
@@ -359,7 +369,11 @@ impl Session {
                     self.put_facts(&[Fact::Final(self.session)])?;
                     self.look()?;
                     return match finished.looked(&self.repo.state.view) {
-                        Outcome::Published => self.ended(),
+                        Outcome::Published if self.is_published(row.is_some()) => self.ended(),
+                        Outcome::Published => Err(Error::damaged(
+                            "log/",
+                            "the store does not show, or not unchanged, what was put there a moment ago",
+                        )),
                         Outcome::Revoked => Err(Error::Revoked),
                     };
                 }
@@ -373,6 +387,16 @@ impl Session {
             }
         }
         Ok((Ended::Lost, self.repo))
+    }
+
+    /// Whether what this session said stands in the log: a store may have lost it.
+    fn is_published(&self, row: bool) -> bool {
+        let view = &self.repo.state.view;
+        if row {
+            view.visible(self.session) || view.removed(self.session)
+        } else {
+            view.finished(self.session)
+        }
     }
 
     fn ended(mut self) -> Result<(Ended, Repository)> {
@@ -455,7 +479,7 @@ impl Session {
             row,
             partial,
         };
-        self.put_facts(&[Fact::Prepared(prepared)])
+        self.put_facts(&[Fact::Prepared(Box::new(prepared))])
     }
 
     fn put_facts(&self, facts: &[Fact]) -> Result<()> {

@@ -275,7 +275,26 @@ fn write_row(file: &TargetFile, sparse: bool, offset: u64, row: &Row, bytes: &[u
     if sparse && bytes.iter().all(|b| *b == 0) {
         return Ok(());
     }
-    (0..u64::from(row.repeat)).try_for_each(|n| file.write_at(bytes, offset + n * u64::from(row.len)))
+    (0..u64::from(row.repeat)).try_for_each(|n| {
+        let offset = offset + n * u64::from(row.len);
+        if sparse { write_around_zeros(file, bytes, offset) } else { file.write_at(bytes, offset) }
+    })
+}
+
+/// Writes what is not zero, page by page of the file: holes need not begin or end where chunks do.
+fn write_around_zeros(file: &TargetFile, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+    const PAGE: u64 = 4096;
+    let (mut begin, mut at) = (0, 0);
+    while at < bytes.len() {
+        let page = (PAGE - (offset + at as u64) % PAGE) as usize;
+        let end = bytes.len().min(at + page);
+        if bytes[at..end].iter().all(|b| *b == 0) {
+            file.write_at(&bytes[begin..at], offset + begin as u64)?;
+            begin = end;
+        }
+        at = end;
+    }
+    file.write_at(&bytes[begin..], offset + begin as u64)
 }
 
 /// The file, made when it is needed first; `None` when it cannot be made.

@@ -10,15 +10,16 @@
 
 mod batch;
 
-use crate::target::{Attributes, OwnerPolicy, Problem, Target, TargetDir};
+use crate::target::{Attributes, OwnerPolicy, Problem, Target, TargetDir, What};
 use batch::{Batch, FileJob};
 use plakar_engine::read::Reader;
 use plakar_engine::tree::node::decode_xattrs;
 use plakar_engine::tree::{
-    Content, Device, Directory, Entry, FLAG_CHANGED, FLAG_UNREADABLE, Kind, Meta, Subtree, Xattrs, find_path,
+    Content, Device, Directory, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_UNREADABLE, Kind, Meta, Subtree,
+    Xattrs, find_path,
 };
 use plakar_engine::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +95,7 @@ pub fn restore(
         waiting: Vec::new(),
         links: Vec::new(),
         groups: HashMap::new(),
+        unmade: HashSet::new(),
     };
     let mut into = target.root();
     if let Some((_, above)) = names.split_last().filter(|_| !rebase) {
@@ -139,6 +141,8 @@ struct Run<'a> {
     links: Vec<Link>,
     /// The first restored name of each hard-linked file.
     groups: HashMap<u64, First>,
+    /// Paths at which an entry could not be made: what lies there, if anything, was there before.
+    unmade: HashSet<Vec<u8>>,
 }
 
 /// A directory that is being restored.
@@ -158,13 +162,16 @@ impl<'a> Level<'a> {
 
 struct Waiting {
     path: Vec<u8>,
+    /// It was only on the way to what was captured.
+    ancestor: bool,
     meta: Meta,
     xattrs: Xattrs,
 }
 
 impl Waiting {
     fn new(dir: &TargetDir, entry: Entry) -> Waiting {
-        Waiting { path: dir.path().to_vec(), meta: entry.meta, xattrs: entry.xattrs }
+        let ancestor = entry.flags & FLAG_ANCESTOR != 0;
+        Waiting { path: dir.path().to_vec(), ancestor, meta: entry.meta, xattrs: entry.xattrs }
     }
 }
 
@@ -184,7 +191,7 @@ struct First {
 impl<'a> Run<'a> {
     fn report(&mut self, path: &[u8], what: &str) {
         self.done.problems += 1;
-        (self.problem)(path, what);
+        (self.problem)(if path.is_empty() { b"." } else { path }, what);
     }
 
     fn report_problem(&mut self, problem: Problem) {
@@ -358,7 +365,10 @@ impl<'a> Run<'a> {
             let large = object.size > LARGE_BYTES;
             let job = match FileJob::new(self.reader, dir.clone(), &entry, xattrs, large) {
                 Ok(job) => job,
-                Err(e) => return self.report_damage(&path, e),
+                Err(e) => {
+                    self.not_made(&path);
+                    return self.report_damage(&path, e);
+                }
             };
             if large {
                 self.flush()?;
@@ -389,7 +399,10 @@ impl<'a> Run<'a> {
         };
         match made {
             Ok(()) => self.done.files += 1,
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                self.not_made(&path);
+                problems.push(problem);
+            }
         }
         problems.into_iter().for_each(|problem| self.report_problem(problem));
         Ok(())
@@ -401,12 +414,16 @@ impl<'a> Run<'a> {
         let outcomes = batch.write(self.reader, self.workers)?;
         self.settle(outcomes)?;
         for Link { dir, entry, first } in std::mem::take(&mut self.links) {
-            let made =
-                self.target.directory(&first.0).and_then(|from| dir.link(&entry.name, &from, &first.1));
+            let made = !self.unmade.contains(&join(&first.0, &first.1))
+                && self
+                    .target
+                    .directory(&first.0)
+                    .and_then(|from| dir.link(&entry.name, &from, &first.1))
+                    .is_ok();
             match made {
-                Ok(()) => self.done.files += 1,
+                true => self.done.files += 1,
                 // The first name is not there, or this file system has no links: a file of its own will do.
-                Err(_) => self.one(&dir, entry)?,
+                false => self.one(&dir, entry)?,
             }
         }
         if !self.batch.is_empty() {
@@ -414,7 +431,7 @@ impl<'a> Run<'a> {
             let outcomes = batch.write(self.reader, self.workers)?;
             self.settle(outcomes)?;
         }
-        for Waiting { path, meta, xattrs } in std::mem::take(&mut self.waiting) {
+        for Waiting { path, ancestor, meta, xattrs } in std::mem::take(&mut self.waiting) {
             let xattrs = match xattrs_of(self.reader, &xattrs) {
                 Ok(xattrs) => xattrs,
                 Err(e) => {
@@ -426,6 +443,8 @@ impl<'a> Run<'a> {
                 Ok(dir) => {
                     let mut problems = Vec::new();
                     dir.finish(&Attributes { meta: &meta, xattrs: &xattrs }, &mut |p| problems.push(p));
+                    // Nobody asked for `/home` itself, which an ordinary user could not own anyway.
+                    problems.retain(|p| !(ancestor && matches!(p.what, What::Owner | What::SetId)));
                     problems.into_iter().for_each(|problem| self.report_problem(problem));
                 }
                 Err(problem) => self.report_problem(problem),
@@ -435,8 +454,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Remembers that nothing was made at `path`, so that no other name is linked to what lies there.
+    fn not_made(&mut self, path: &[u8]) {
+        if !self.groups.is_empty() {
+            self.unmade.insert(path.to_vec());
+        }
+    }
+
     fn settle(&mut self, outcomes: Vec<batch::Outcome>) -> Result<()> {
         for outcome in outcomes {
+            if !outcome.made {
+                self.not_made(&outcome.path);
+            }
             outcome.problems.into_iter().for_each(|problem| self.report_problem(problem));
             match outcome.damage {
                 Some(e) => self.report_damage(&outcome.path, e)?,

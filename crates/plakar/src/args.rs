@@ -1,0 +1,329 @@
+//! What can be typed: commands and flags, with the text of the help.
+//!
+//! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Below the help of every command.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   3  done, except for what was reported
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
+const ABOUT: &str = "Deduplicating, encrypted backups.";
+
+const DETAILS: &str = "\
+Flags have one dash or two; a value is the next word or follows '='.
+
+REPOSITORY is a folder; without 'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
+SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
+With -json every command prints one JSON value per line, and so do errors.
+
+The passphrase comes from -keyfile, -passphrase-command, PLAKAR_PASSPHRASE or the terminal.";
+
+/// A command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "plakar",
+    about = ABOUT,
+    after_help = format!("{DETAILS}\n\n{EXIT_CODES}"),
+    override_usage = "plakar [FLAGS] [on REPOSITORY] COMMAND [FLAGS] [ARGUMENTS]",
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    disable_version_flag = true,
+    args_override_self = true,
+    propagate_version = false,
+)]
+pub struct Cli {
+    /// Flags of all commands.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command; there is none in `plakar` alone.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every command takes, before it or after.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global flags")]
+pub struct Globals {
+    /// The repository, as `on REPOSITORY` names it
+    #[arg(long, global = true, hide = true, value_name = "REPOSITORY")]
+    pub repository: Option<OsString>,
+    /// Keep no hints about files between pushes, and use none
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Keep hints in this folder [default: ~/.cache/plakar]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Use so many cores [default: all]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpu: Option<u32>,
+    /// The host name to record in a snapshot
+    #[arg(long, global = true, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// The user name to record in a snapshot
+    #[arg(long, global = true, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Read the passphrase from this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub keyfile: Option<PathBuf>,
+    /// Take the first line that this shell command prints as the passphrase
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "keyfile")]
+    pub passphrase_command: Option<OsString>,
+    /// Print JSON, a value per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Tell more
+    #[arg(long, global = true)]
+    pub verbose: bool,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Tell how long the command took
+    #[arg(long, global = true)]
+    pub time: bool,
+    /// Tell what was asked of the store
+    #[arg(long, global = true)]
+    pub trace: bool,
+}
+
+/// The commands there are.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = false)]
+pub enum Command {
+    /// Create a repository
+    #[command(after_help = EXIT_CODES)]
+    Create(Create),
+    /// Store files and directories as a new snapshot
+    #[command(after_help = EXIT_CODES)]
+    Push(Push),
+    /// List snapshots, or what is in them
+    #[command(after_help = EXIT_CODES)]
+    Ls(Ls),
+    /// Restore snapshots, or parts of them
+    #[command(after_help = EXIT_CODES)]
+    Pull(Pull),
+    /// Print files of snapshots
+    #[command(after_help = EXIT_CODES)]
+    Cat(Cat),
+    /// Tell about the repository, or about snapshots
+    #[command(after_help = EXIT_CODES)]
+    Info(Info),
+    /// Prove that what is stored can be restored
+    #[command(after_help = EXIT_CODES)]
+    Check(Check),
+    /// Remove snapshots
+    #[command(after_help = EXIT_CODES)]
+    Rm(Rm),
+    /// Passphrases of the repository
+    #[command(after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+    Key {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Key,
+    },
+    /// Print the version
+    #[command(after_help = EXIT_CODES)]
+    Version,
+}
+
+/// `create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Store everything readable for whoever can read the store
+    #[arg(long)]
+    pub no_encryption: bool,
+    /// Store everything as it is; the same as -compression none
+    #[arg(long, conflicts_with = "compression")]
+    pub no_compression: bool,
+    /// How hard to compress
+    #[arg(long, value_enum, default_value_t = Compression::Default, value_name = "HOW")]
+    pub compression: Compression,
+    /// How files are cut into chunks
+    #[arg(long, value_enum, hide = true)]
+    pub chunker: Option<Chunker>,
+    /// Where, if not in the default place
+    #[arg(value_name = "LOCATION")]
+    pub locations: Vec<OsString>,
+}
+
+/// How hard to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// Two thirds of the work of the default.
+    Fast,
+    /// What pays for most data.
+    Default,
+    /// Several times the work of the default.
+    Small,
+    /// Not at all.
+    None,
+}
+
+/// How files are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Chunker {
+    /// The default without encryption.
+    Fastcdc,
+    /// The default with encryption.
+    Prf,
+}
+
+/// `push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Take files of the same size and modification time for unchanged, even without hints
+    #[arg(long)]
+    pub trust_mtime: bool,
+    /// Give the snapshot a tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG", action = clap::ArgAction::Append)]
+    pub tags: Vec<String>,
+    /// Seconds between announcements of what was stored so far
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    pub checkpoint_every: Option<f64>,
+    /// Trust what was compressed without comparing
+    #[arg(long, hide = true)]
+    pub no_verify: bool,
+    /// What to store [default: the current directory]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<OsString>,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// List everything beneath, with full paths
+    #[arg(long)]
+    pub recursive: bool,
+    /// What to list; without, the snapshots
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub references: Vec<OsString>,
+}
+
+/// `pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Restore into this directory [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// Restore what PATH names right into the directory, without what leads to it
+    #[arg(long)]
+    pub rebase: bool,
+    /// Give files to owners by number, not by name
+    #[arg(long)]
+    pub numeric_ids: bool,
+    /// What to restore
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub references: Vec<OsString>,
+}
+
+/// `cat`.
+#[derive(Debug, Args)]
+pub struct Cat {
+    /// The files to print
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub references: Vec<OsString>,
+}
+
+/// `info`.
+#[derive(Debug, Args)]
+pub struct Info {
+    /// The snapshots; without, the repository
+    #[arg(value_name = "SNAPSHOT")]
+    pub references: Vec<OsString>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Prove that everything is there, without reading file contents
+    #[arg(long)]
+    pub fast: bool,
+    /// What to check; without, all snapshots
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub references: Vec<OsString>,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The snapshots to remove
+    #[arg(value_name = "SNAPSHOT")]
+    pub references: Vec<OsString>,
+}
+
+/// `key`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Add a passphrase
+    #[command(after_help = EXIT_CODES)]
+    Add(NewKey),
+    /// List key slots, one for each passphrase
+    #[command(after_help = EXIT_CODES)]
+    Ls,
+    /// Remove key slots
+    #[command(after_help = EXIT_CODES)]
+    Rm {
+        /// The slots, as listed
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// Change the passphrase
+    #[command(after_help = EXIT_CODES)]
+    Passphrase(NewKey),
+}
+
+/// A new passphrase.
+#[derive(Debug, Args)]
+pub struct NewKey {
+    /// What to call the key slot
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// Read the new passphrase from this file; else it is PLAKAR_NEW_PASSPHRASE or asked for
+    #[arg(long, value_name = "FILE")]
+    pub new_keyfile: Option<PathBuf>,
+}
+
+/// The tree of commands, ready to be looked at.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
+}
+
+/// Text of clap's with flags as they are typed here: with one dash.
+pub fn one_dash(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("--") {
+        let after = &rest[at + 2..];
+        out.push_str(&rest[..at]);
+        out.push_str(if after.starts_with(|c: char| c.is_ascii_alphabetic()) { "-" } else { "--" });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_one_dash() {
+        assert_eq!(one_dash("  -h, --help  [--x] '-- --x' a--b --"), "  -h, -help  [-x] '-- -x' a-b --");
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands, a file for each.
+
+pub mod cat;
+pub mod check;
+pub mod create;
+pub mod info;
+pub mod key;
+pub mod ls;
+pub mod pull;
+pub mod push;
+pub mod rm;
+pub mod version;

@@ -1,0 +1,54 @@
+//! `plakar rm`: removes snapshots.
+
+use crate::args::Rm;
+use crate::context::{Context, now};
+use crate::exit::{Code, Failure, Result};
+use crate::output::Data;
+use crate::{format, refs, repo};
+use plakar_engine::index::segment::Author;
+use plakar_engine::write::remove;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+
+/// Removes snapshots; all of them or, if one cannot be found, none.
+pub fn run(context: &Context, args: &Rm) -> Result<Code> {
+    if args.references.is_empty() {
+        return Err(Failure::usage("need at least one snapshot ID to rm"));
+    }
+    for word in &args.references {
+        let shown = || format::printable(word.as_bytes());
+        match refs::split(word) {
+            // It would stand for the only snapshot there is.
+            (b"", _) => return Err(Failure::usage("rm: an empty snapshot ID removes nothing")),
+            (_, Some(_)) => {
+                return Err(Failure::usage(format!("rm: {}: only whole snapshots can be removed", shown())));
+            }
+            (_, None) => {}
+        }
+    }
+    let place = repo::unlock(context)?;
+    let mut repository = place.open(context)?;
+    let (sessions, names): (Vec<_>, Vec<_>) = {
+        let snapshots = repository.state().snapshots();
+        let mut seen = BTreeSet::new();
+        let references = refs::resolve(&snapshots, &args.references)?;
+        references
+            .iter()
+            .filter(|r| seen.insert(r.snapshot.session))
+            .map(|r| (r.snapshot.session, r.snapshot.row.uuid_text()))
+            .unzip()
+    };
+    let replica = repository.base().replica().id;
+    let author = Author { replica, writer: context.local.writer(&context.output) };
+    remove(&mut repository, &*place.store, &author, &sessions, now().secs)?;
+    let mut data = Data::begin()?;
+    for uuid in names {
+        if context.output.json {
+            data.json(&json!({ "removed": uuid }))?;
+        }
+        context.output.note(&format!("removed snapshot {uuid}"));
+    }
+    data.end()?;
+    Ok(Code::Done)
+}

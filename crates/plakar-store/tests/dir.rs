@@ -401,9 +401,8 @@ fn an_ordinary_user_can_use_copy_and_lose_a_store() {
     stage.run("ordinary", is_root());
 }
 
-/// Not a test: what the tests above run in a process of its own, or as another user.
+/// What the tests above run in a process of its own, or as another user; by itself it has nothing to do.
 #[test]
-#[ignore = "run by other tests in a process of its own"]
 fn child() {
     let Some(action) = std::env::var_os("PLAKAR_STORE_CHILD") else { return };
     match action.to_str().unwrap() {
@@ -508,7 +507,7 @@ impl Stage {
 
     fn command(&self, action: &str, as_nobody: bool) -> Command {
         let mut command = Command::new(self.temp.path().join("program"));
-        command.args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
         command.env("PLAKAR_STORE_CHILD", action).current_dir(&self.user);
         if as_nobody {
             command.uid(NOBODY).gid(NOBODY);

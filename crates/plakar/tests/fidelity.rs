@@ -42,7 +42,7 @@ fn everything_comes_back_as_it_was() {
     for flags in ["", "-no-encryption", "-no-compression", "-chunker fastcdc -compression small"] {
         let world = world(flags);
         let before = look(&make_tree(&world));
-        assert!(before.len() > 250);
+        assert!(before.len() > 240);
         let after = there_and_back(&world, "tree");
         assert_same(&before, &after);
         assert_same(&before, &look(&world.path("work/tree")));

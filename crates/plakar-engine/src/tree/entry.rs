@@ -27,8 +27,12 @@ pub const FLAG_CHANGED: u8 = 2;
 pub const FLAG_UNREADABLE: u8 = 4;
 /// A directory passed on the way to a root: its other entries were not captured.
 pub const FLAG_ANCESTOR: u8 = 8;
+/// Its extended attributes (or where the link points) could not be read; its content was.
+pub const FLAG_BARE: u8 = 128;
 /// All flags there are.
-pub const FLAGS_KNOWN: u8 = 15;
+pub const FLAGS_KNOWN: u8 = 15 | FLAG_BARE;
+/// The flags of an entry that was not captured as it was: it counts as an error and is captured again next time.
+pub const FLAGS_PROBLEM: u8 = FLAG_CHANGED | FLAG_UNREADABLE | FLAG_BARE;
 
 /// Mode, owners, modification time: what every type of entry has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,7 +178,7 @@ pub struct Totals {
     pub files: u64,
     /// The lengths of all regular files added up (every name of a hard-linked file counts).
     pub bytes: u64,
-    /// Entries that are flagged unreadable or changed while read.
+    /// Entries with one of [`FLAGS_PROBLEM`].
     pub errors: u64,
 }
 
@@ -194,7 +198,7 @@ impl Totals {
                 }
             }
         }
-        if entry.flags & (FLAG_CHANGED | FLAG_UNREADABLE) != 0 {
+        if entry.flags & FLAGS_PROBLEM != 0 {
             one.errors = one.errors.saturating_add(1);
         }
         self.directories = self.directories.saturating_add(one.directories);

@@ -7,7 +7,7 @@
 //!
 //! entry      kind u8 | bits u8 | name bs | mode uv | uid uv | gid uv | user bs | group bs
 //!            | mtime seconds i64 | nanoseconds u32 | [link group u64] | [xattrs] | content
-//! bits       0..3 flags | 4 a link group follows | 5 xattrs follow here | 6 xattrs follow as a chunk
+//! bits       0..3 and 7 flags | 4 a link group follows | 5 xattrs follow here | 6 xattrs follow as a chunk
 //! xattrs     here: count uv, (name bs, value bs)…   as a chunk: id 32, length uv
 //! content    file: object   directory: node 32, directories uv, files uv, bytes uv, errors uv
 //!            symlink: target bs   devices: major uv, minor uv   fifo, socket: nothing
@@ -257,6 +257,8 @@ const TARGET_BYTES_MAX: usize = 4095;
 const BIT_GROUP: u8 = 1 << 4;
 const BIT_XATTRS_HERE: u8 = 1 << 5;
 const BIT_XATTRS_CHUNK: u8 = 1 << 6;
+// Every bit has a meaning: there is none to refuse.
+const _: () = assert!(FLAGS_KNOWN | BIT_GROUP | BIT_XATTRS_HERE | BIT_XATTRS_CHUNK == u8::MAX);
 
 /// Whether a symbolic link may point there.
 pub fn is_target(bytes: &[u8]) -> bool {
@@ -332,9 +334,6 @@ impl Item for Entry {
 impl Entry {
     fn decode(r: &mut Reader) -> Decoded<Entry> {
         let (kind, bits) = (r.u8()?, r.u8()?);
-        if bits & !(FLAGS_KNOWN | BIT_GROUP | BIT_XATTRS_HERE | BIT_XATTRS_CHUNK) != 0 {
-            return Err(Malformed("unknown bits of an entry"));
-        }
         let name = name(r.bs(NAME_BYTES_MAX)?)?;
         let mode = r.uv()?;
         if mode > 0o7777 {

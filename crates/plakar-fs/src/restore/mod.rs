@@ -15,8 +15,8 @@ use batch::{Batch, FileJob};
 use plakar_engine::read::Reader;
 use plakar_engine::tree::node::decode_xattrs;
 use plakar_engine::tree::{
-    Content, Device, Directory, Entry, FLAG_ANCESTOR, FLAG_CHANGED, FLAG_UNREADABLE, Kind, Meta, Subtree,
-    Xattrs, find_path,
+    Content, Device, Directory, Entry, FLAG_ANCESTOR, FLAG_BARE, FLAG_CHANGED, FLAG_UNREADABLE, Kind, Meta,
+    Subtree, Xattrs, find_path,
 };
 use plakar_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -302,6 +302,8 @@ impl<'a> Run<'a> {
     fn note_flags(&mut self, path: &[u8], entry: &Entry) {
         if entry.flags & FLAG_UNREADABLE != 0 {
             self.report(path, "could not be read, or not all of it, when the snapshot was made");
+        } else if entry.flags & FLAG_BARE != 0 {
+            self.report(path, "its attributes could not be read when the snapshot was made");
         } else if entry.flags & FLAG_CHANGED != 0 {
             self.report(path, "changed while the snapshot was made: its bytes may be from different moments");
         }

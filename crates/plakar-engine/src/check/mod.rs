@@ -2,9 +2,9 @@
 //!
 //! Two proofs, joined by ids:
 //!
-//! - [`packs`]: every pack that counts has the bytes that its name says, each of its blocks opens, and each item in them
+//! - `packs`: every pack that counts has the bytes that its name says, each of its blocks opens, and each item in them
 //!   has the id that the pack's directory says. Every byte is read once, front to back.
-//! - [`walk`]: every visible snapshot is complete: each node and each chunk that can be reached from its root is found
+//! - `walk`: every visible snapshot is complete: each node and each chunk that can be reached from its root is found
 //!   through the index, in a pack that is there, and (unless `fast`) among what the first proof saw.
 //!
 //! Equal subtrees are walked once; one with damage is walked for each snapshot, so that each is named. Totals

@@ -1,8 +1,8 @@
 //! Writing: how chunks and nodes become durable and a snapshot visible.
 //!
-//! [`pipeline`] compresses and seals blocks on several threads and puts packs; [`session`] is one writer's run:
+//! `pipeline` compresses and seals blocks on several threads and puts packs; `session` is one writer's run:
 //! it knows what is stored already, announces what it stored, and follows [`crate::protocol`] to one
-//! publication; [`fold`] keeps log and index short.
+//! publication; `fold` keeps log and index short.
 
 mod fold;
 mod pipeline;

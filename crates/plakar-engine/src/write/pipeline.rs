@@ -73,7 +73,7 @@ impl Pipeline {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let (blocks, block_queue) = sync_channel::<OpenBlock>(workers);
+        let (blocks, block_queue) = sync_channel::<OpenBlock>(4 * workers);
         let (packs, pack_queue) = sync_channel::<PackWriter>(1);
         let block_queue = Arc::new(Mutex::new(block_queue));
         let mut threads = Vec::new();

@@ -1,6 +1,6 @@
 //! Restore: writing a tree of a repository into a directory.
 //!
-//! The tree is walked in its order. Small files are gathered into batches ([`batch`]); a batch asks for its
+//! The tree is walked in its order. Small files are gathered into batches (`batch`); a batch asks for its
 //! chunks in the order in which they lie in packs, on several threads, so that each block is fetched and opened
 //! once. Large files are streamed. Directories get their modes and times after everything in them, hard
 //! links are made after the file they name.

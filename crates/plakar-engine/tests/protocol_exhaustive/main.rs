@@ -9,7 +9,7 @@
 //! each acknowledged session is visible or was removed by name.
 //!
 //! All of it at once (2 writers, 2 collectors, removal, undelete, resume, rescue) has too many states, so it is
-//! covered by several worlds, each explored to the end. The larger ones are `#[ignore]`d: the largest has 17
+//! covered by several worlds, each explored to the end. The larger ones are left to a long run: the largest has 17
 //! million states, which takes two minutes and 2 GiB.
 //!
 //! Then each rule is broken on purpose, by an actor that skips a step or reads a log in which something is

@@ -16,6 +16,7 @@ pub mod read;
 pub mod record;
 pub mod repository;
 pub mod source;
+pub mod sync;
 pub mod tree;
 pub mod write;
 

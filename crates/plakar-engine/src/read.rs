@@ -46,6 +46,12 @@ impl Reader {
         &self.base.keys
     }
 
+    /// Reads together what [`places`](Self::places) will ask the index about these items.
+    pub fn prefetch(&self, items: &[ItemId]) {
+        let index = self.now.read().expect("no panic while held").1.clone();
+        index.prefetch(items, &*self.base.store);
+    }
+
     /// Where `item` may be read, the best place first: not in packs that are dead, last where a copy is known to be
     /// bad.
     ///

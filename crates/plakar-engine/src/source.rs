@@ -82,15 +82,18 @@ pub trait Source {
     fn open(&mut self) -> io::Result<Box<dyn Content + '_>>;
 }
 
-/// The content of one file, read front to back.
-pub trait Content {
+/// Bytes, read front to back.
+pub trait Bytes {
     /// Reads into `buf`, as `std::io::Read` does: 0 means the end.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// If a hole of at least `min` bytes begins exactly where the next `read` would, moves past it and
     /// returns its length; else 0. A hole never reaches past the end of the file.
     fn skip_hole(&mut self, min: u64) -> io::Result<u64>;
+}
 
+/// The content of one file.
+pub trait Content: Bytes {
     /// Starts again from the first byte, with the file as it is now.
     fn rewind(&mut self) -> io::Result<()>;
 

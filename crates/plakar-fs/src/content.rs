@@ -1,7 +1,7 @@
 //! Reading one regular file.
 
 use crate::meta::{Describer, Stat};
-use plakar_engine::source::{Content, Item};
+use plakar_engine::source::{Bytes, Content, Item};
 use plakar_engine::tree::Kind;
 use rustix::fd::OwnedFd;
 use rustix::fs::SeekFrom;
@@ -52,7 +52,7 @@ impl<'a> OpenFile<'a> {
     }
 }
 
-impl Content for OpenFile<'_> {
+impl Bytes for OpenFile<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // A read that ran on into a hole would only hide where the hole begins.
         let known = self.data_until.saturating_sub(self.position);
@@ -87,7 +87,9 @@ impl Content for OpenFile<'_> {
         self.position = end;
         Ok(hole)
     }
+}
 
+impl Content for OpenFile<'_> {
     fn rewind(&mut self) -> io::Result<()> {
         self.stat = Stat::of_handle(&self.handle)?;
         self.position = 0;

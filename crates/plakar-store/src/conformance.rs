@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::{Error, ErrorKind, Listed, Name, Result, Store};
+use crate::{Error, ErrorKind, Listed, Name, Range, Result, Store};
 
 /// A promise in words, and what proves it of an empty store.
 type Promise = (&'static str, fn(&dyn Store));
@@ -133,6 +133,15 @@ fn ranges(store: &dyn Store) {
     for (offset, len) in far {
         fails(ErrorKind::Short, store.get_range(&object, offset, len));
     }
+    let several = [(&object, 7, 3), (&object, 999, 2), (&name("absent"), 0, 1), (&object, 0, 1000)]
+        .map(|(name, offset, len)| Range { name: name.clone(), offset, len });
+    let mut answers = store.get_ranges(&several).into_iter();
+    let mut next = || answers.next().expect("as many answers as ranges");
+    assert_eq!(next().unwrap(), bytes[7..10]);
+    fails(ErrorKind::Short, next());
+    fails(ErrorKind::NotFound, next());
+    assert_eq!(next().unwrap(), bytes);
+    assert!(answers.next().is_none() && store.get_ranges(&[]).is_empty());
 }
 
 fn too_large(store: &dyn Store) {

@@ -45,6 +45,17 @@ pub struct Listed {
     pub received_ms: i64,
 }
 
+/// A range of an object, for [`ReadStore::get_ranges`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The object.
+    pub name: Name,
+    /// Where the range begins in it.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
 /// What a store promises beyond the contract, told to people and kept in a repository's `replica`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
@@ -62,6 +73,12 @@ pub trait ReadStore: Send + Sync {
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such object; others as the store meets them.
     fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// Several ranges, asked for together: far away that is one round trip instead of many. Answers come in the
+    /// order of `ranges`, each for itself: one that fails is as [`get_range`](Self::get_range) fails.
+    fn get_ranges(&self, ranges: &[Range]) -> Vec<Result<Vec<u8>>> {
+        ranges.iter().map(|range| self.get_range(&range.name, range.offset, range.len)).collect()
+    }
 
     /// The whole object, refused with [`ErrorKind::TooLarge`] when it is longer than `max` bytes, so
     /// that a hostile store cannot make a reader allocate without end.

@@ -3,4 +3,5 @@
 pub mod fuzz;
 pub mod samples;
 pub mod source;
+pub mod syncing;
 pub mod world;

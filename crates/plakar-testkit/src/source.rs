@@ -1,7 +1,7 @@
 //! A tree in memory that can be pushed: every kind of entry, and every kind of trouble a file system makes.
 
 use plakar_engine::Result;
-use plakar_engine::source::{Content, Event, Extras, Item, Source};
+use plakar_engine::source::{Bytes, Content, Event, Extras, Item, Source};
 use plakar_engine::tree::{Device, Kind, Meta, Time};
 use std::collections::BTreeMap;
 use std::io;
@@ -480,7 +480,7 @@ struct FileContent {
     reading: Reading,
 }
 
-impl Content for FileContent {
+impl Bytes for FileContent {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.pieces.get(self.piece).is_some_and(|piece| piece.len() == self.inside) {
             (self.piece, self.inside) = (self.piece + 1, 0);
@@ -521,7 +521,9 @@ impl Content for FileContent {
         self.position += left;
         Ok(left)
     }
+}
 
+impl Content for FileContent {
     fn rewind(&mut self) -> io::Result<()> {
         (self.piece, self.inside, self.position) = (0, 0, 0);
         Ok(())

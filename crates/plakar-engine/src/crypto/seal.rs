@@ -107,6 +107,14 @@ impl Sealer {
         self.epochs.last().map_or(EpochId([0; 8]), |(id, _)| *id)
     }
 
+    /// Whether what was sealed under this epoch can be opened.
+    pub fn knows(&self, epoch: EpochId) -> bool {
+        match self.suite {
+            Suite::Plain => epoch == self.epoch(),
+            Suite::Xaes => self.key(epoch).is_some(),
+        }
+    }
+
     fn aad(&self, kind: Kind, epoch: EpochId, context: Context) -> Vec<u8> {
         let mut aad = Vec::with_capacity(128);
         aad.extend_from_slice(b"plakar1");

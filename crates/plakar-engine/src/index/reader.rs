@@ -5,6 +5,8 @@ use crate::block::ItemId;
 use crate::crypto::seal::Sealer;
 use crate::error::Result;
 use lru::LruCache;
+use plakar_store::{Range, ReadStore};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -14,6 +16,8 @@ pub type Place = Location;
 /// How many pages (of about 4 KiB) are kept.
 const PAGES_CACHED: usize = 4096;
 
+/// A part of a segment by its number, or one that another number tells apart, and where it lies.
+type Part = ((usize, u64), Range);
 /// Pages by segment number and offset.
 type PageCache = LruCache<(usize, u64), Arc<[u8]>>;
 
@@ -42,6 +46,43 @@ impl Index {
     /// The segments, in the order they were added.
     pub fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.read().expect("no panic while held").clone()
+    }
+
+    /// Reads from `store`, which is the one its segments are in, what [`find`](Self::find) will ask for about these
+    /// items: in two requests, however many they are. What fails will fail there.
+    pub fn prefetch(&self, items: &[ItemId], store: &dyn ReadStore) {
+        let segments = self.segments();
+        let wanted = |of: &dyn Fn(usize, &Segment, &ItemId) -> Vec<Part>| {
+            let each = segments.iter().enumerate();
+            let all =
+                each.flat_map(|(number, segment)| items.iter().flat_map(move |i| of(number, segment, i)));
+            let wanted: BTreeMap<_, _> = all.collect();
+            let ranges: Vec<_> = wanted.values().cloned().collect();
+            let answers = if ranges.is_empty() { Vec::new() } else { store.get_ranges(&ranges) };
+            let found = wanted.into_keys().zip(answers).filter_map(|(key, answer)| Some((key, answer.ok()?)));
+            found.collect::<Vec<_>>()
+        };
+        let heads = wanted(&|number, segment, item| {
+            segment
+                .head_wanted(item)
+                .map(|(shard, range)| ((number, shard as u64), range))
+                .into_iter()
+                .collect()
+        });
+        for ((number, shard), sealed) in heads {
+            let _ = segments[number].give_head(shard as usize, sealed, &self.sealer);
+        }
+        let pages = wanted(&|number, segment, item| {
+            let pages = self.pages.lock().expect("no panic while held");
+            let unknown =
+                segment.pages_wanted(item).into_iter().filter(|(at, _)| !pages.contains(&(number, *at)));
+            unknown.map(|(at, range)| ((number, at), range)).collect()
+        });
+        for ((number, at), sealed) in pages {
+            if let Ok(page) = segments[number].open_page(at, sealed, &self.sealer) {
+                self.pages.lock().expect("no panic while held").put((number, at), page.into());
+            }
+        }
     }
 
     /// Every place where `item` may lie, newest segment first. In which of them it may be relied on, and in which

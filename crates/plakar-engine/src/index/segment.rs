@@ -33,7 +33,7 @@ use crate::crypto::random;
 use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
 use crate::error::{Error, Result};
 use crate::id::{EpochId, ObjectHash, ReplicaId, WriterId};
-use plakar_store::{Name, ReadStore};
+use plakar_store::{Name, Range, ReadStore};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -343,25 +343,54 @@ impl Segment {
         page: &mut Pages,
         found: &mut dyn FnMut(Location),
     ) -> Result<()> {
-        let Some(shard) = self.shard(item) else { return Ok(()) };
-        let head = self.head(shard, sealer)?;
-        if head.filter.as_ref().is_some_and(|f| !f.may_contain(key(&item.id))) {
-            return Ok(());
-        }
-        let wanted = order_key(&item.id);
-        // The last page that begins before the wanted key may still hold it; so may all that begin with it.
-        let first = head.first_keys.partition_point(|k| *k < wanted).saturating_sub(1);
-        for (number, first_key) in head.first_keys.iter().enumerate().skip(first) {
-            if *first_key > wanted {
-                break;
-            }
-            let at = shard.pages_at + number as u64 * PAGE_STRIDE;
+        let Some(shard) = self.shard_number(item).map(|number| &self.shards[number]) else { return Ok(()) };
+        for number in self.head(shard, sealer)?.pages_of(item) {
+            let (at, _) = page_range(shard, number);
             let bytes = page(at, &mut || self.read_page(shard, number, sealer))?;
             for row in rows_from(&bytes, shard.kind, item) {
                 found(self.location(&row)?);
             }
         }
         Ok(())
+    }
+
+    /// Where the head of the shard is that [`find`](Self::find) would read for `item`: its number, and its range;
+    /// `None` when there is none to be read, or no more.
+    pub(super) fn head_wanted(&self, item: &ItemId) -> Option<(usize, Range)> {
+        let SegmentSource::Stored(_, name) = &self.source else { return None };
+        let number = self.shard_number(item)?;
+        let shard = &self.shards[number];
+        let range = Range { name: name.clone(), offset: shard.head_at, len: shard.head_len as usize };
+        shard.head.get().is_none().then_some((number, range))
+    }
+
+    /// Takes the bytes that [`head_wanted`](Self::head_wanted) asked for.
+    pub(super) fn give_head(&self, number: usize, sealed: Vec<u8>, sealer: &Sealer) -> Result<()> {
+        let shard = &self.shards[number];
+        let head = self.open_head(shard, sealed, sealer)?;
+        shard.head.get_or_init(|| head);
+        Ok(())
+    }
+
+    /// The pages that [`find`](Self::find) would read for `item`, by the offset they are known by, as far as that can be
+    /// told without reading.
+    pub(super) fn pages_wanted(&self, item: &ItemId) -> Vec<(u64, Range)> {
+        let SegmentSource::Stored(_, name) = &self.source else { return Vec::new() };
+        let Some(shard) = self.shard_number(item).map(|number| &self.shards[number]) else {
+            return Vec::new();
+        };
+        let Some(head) = shard.head.get() else { return Vec::new() };
+        let range = |number| {
+            let (at, len) = page_range(shard, number);
+            (at, Range { name: name.clone(), offset: at, len })
+        };
+        head.pages_of(item).map(range).collect()
+    }
+
+    /// Opens the bytes that [`pages_wanted`](Self::pages_wanted) asked for.
+    pub(super) fn open_page(&self, at: u64, sealed: Vec<u8>, sealer: &Sealer) -> Result<Vec<u8>> {
+        let context = Context { header: &self.bound, offset: at };
+        sealer.open(Kind::SegmentPage, self.epoch, context, sealed, &self.source)
     }
 
     /// Calls `each` with every row, in order.
@@ -379,11 +408,10 @@ impl Segment {
         Ok(())
     }
 
-    fn shard(&self, item: &ItemId) -> Option<&Shard> {
+    fn shard_number(&self, item: &ItemId) -> Option<usize> {
         let bits = self.shards.iter().find(|s| s.kind == item.kind)?.bits;
         let wanted = (item.kind, prefix(&item.id, bits));
-        let at = self.shards.binary_search_by_key(&wanted, |s| (s.kind, s.prefix)).ok()?;
-        Some(&self.shards[at])
+        self.shards.binary_search_by_key(&wanted, |s| (s.kind, s.prefix)).ok()
     }
 
     fn head<'a>(&self, shard: &'a Shard, sealer: &Sealer) -> Result<&'a ShardHead> {
@@ -391,19 +419,20 @@ impl Segment {
             return Ok(head);
         }
         let sealed = self.source.range(shard.head_at, shard.head_len as usize)?;
-        let context = Context { header: &self.bound, offset: shard.head_at };
-        let plain = sealer.open(Kind::ShardHead, self.epoch, context, sealed, &self.source)?;
-        let pages = (shard.rows as usize).div_ceil(PAGE_ROWS);
-        let head = decode_shard_head(&plain, pages).map_err(|e| e.of(&self.source))?;
+        let head = self.open_head(shard, sealed, sealer)?;
         Ok(shard.head.get_or_init(|| head))
     }
 
+    fn open_head(&self, shard: &Shard, sealed: Vec<u8>, sealer: &Sealer) -> Result<ShardHead> {
+        let context = Context { header: &self.bound, offset: shard.head_at };
+        let plain = sealer.open(Kind::ShardHead, self.epoch, context, sealed, &self.source)?;
+        let pages = (shard.rows as usize).div_ceil(PAGE_ROWS);
+        decode_shard_head(&plain, pages).map_err(|e| e.of(&self.source))
+    }
+
     fn read_page(&self, shard: &Shard, number: usize, sealer: &Sealer) -> Result<Vec<u8>> {
-        let rows = (shard.rows as usize - number * PAGE_ROWS).min(PAGE_ROWS);
-        let at = shard.pages_at + number as u64 * PAGE_STRIDE;
-        let sealed = self.source.range(at, rows * IndexRow::LEN + OVERHEAD)?;
-        let context = Context { header: &self.bound, offset: at };
-        sealer.open(Kind::SegmentPage, self.epoch, context, sealed, &self.source)
+        let (at, len) = page_range(shard, number);
+        self.open_page(at, self.source.range(at, len)?, sealer)
     }
 
     fn location(&self, row: &IndexRow) -> Result<Location> {
@@ -419,6 +448,25 @@ impl Segment {
             ordinal: row.ordinal,
         })
     }
+}
+
+impl ShardHead {
+    /// The numbers of the pages that may hold rows about `item`.
+    fn pages_of(&self, item: &ItemId) -> std::ops::Range<usize> {
+        if self.filter.as_ref().is_some_and(|f| !f.may_contain(key(&item.id))) {
+            return 0..0;
+        }
+        let wanted = order_key(&item.id);
+        // The last page that begins before the wanted key may still hold it; so may all that begin with it.
+        let first = self.first_keys.partition_point(|k| *k < wanted).saturating_sub(1);
+        first..self.first_keys.partition_point(|k| *k <= wanted).max(first)
+    }
+}
+
+/// Offset and sealed length of a page.
+fn page_range(shard: &Shard, number: usize) -> (u64, usize) {
+    let rows = (shard.rows as usize - number * PAGE_ROWS).min(PAGE_ROWS);
+    (shard.pages_at + number as u64 * PAGE_STRIDE, rows * IndexRow::LEN + OVERHEAD)
 }
 
 /// The rows of a page about `item`: found by halving, then one after the other.

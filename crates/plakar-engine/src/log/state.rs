@@ -87,6 +87,16 @@ impl State {
         all
     }
 
+    /// What was published and then removed.
+    pub fn removed(&self) -> impl Iterator<Item = Snapshot<'_>> {
+        let removed = self.rows.iter().filter(|(session, _)| self.view.removed(**session));
+        removed.map(|(session, (row, received_ms))| Snapshot {
+            session: *session,
+            row,
+            received_ms: *received_ms,
+        })
+    }
+
     /// The latest partial root of every session that neither ended nor is void, with when it was received.
     pub fn unfinished(&self) -> impl Iterator<Item = (SessionId, &Partial, i64)> {
         let unfinished = |session: &SessionId| self.view.unfinished(*session);

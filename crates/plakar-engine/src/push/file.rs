@@ -4,7 +4,7 @@ use crate::chunker::Chunker;
 use crate::crypto::DomainKeys;
 use crate::error::Result;
 use crate::id::ChunkId;
-use crate::source::Content;
+use crate::source::Bytes;
 use crate::tree::object::ObjectWriter;
 use crate::tree::{Body, Chunks, INLINE_BYTES_MAX, Object, Row};
 use crate::write::{Owner, Session};
@@ -88,7 +88,7 @@ impl FileReader {
     /// that it is worth looking for holes; `tick` is called now and then and may end it.
     pub fn read(
         &mut self,
-        content: &mut dyn Content,
+        content: &mut dyn Bytes,
         owner: Owner,
         sparse: bool,
         mut old: Option<(OldRows, u64)>,

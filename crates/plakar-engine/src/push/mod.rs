@@ -25,11 +25,9 @@ use crate::tree::{Subtree, Time};
 use crate::write::{Ended, Session, SessionOptions};
 use base::Base;
 use capture::Push;
-use file::FileReader;
 use hints::{HintsReader, HintsWriter};
 use links::LinkGroups;
 use plakar_store::Store;
-use schedule::Schedule;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,7 +36,9 @@ use std::time::Instant;
 /// How often a push begins again because another client's cleanup took away what it relied on.
 const PUSH_ATTEMPTS: usize = 3;
 
+pub(crate) use file::{FileReader, OldRows, ReadError};
 pub use schedule::Checkpoints;
+pub(crate) use schedule::Schedule;
 
 /// What is to be pushed, and how.
 pub struct PushOptions {

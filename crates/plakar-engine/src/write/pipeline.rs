@@ -97,6 +97,19 @@ impl Pipeline {
         blocks.send(block).map_err(|_| Error::Refused("the writing threads are gone".into()))
     }
 
+    /// Takes over a block that is sealed already. Waits while packs are being stored.
+    pub fn push_sealed(&self, block: SealedBlock) -> Result<()> {
+        check(&mut self.shared.state.lock().expect("no panic while held"))?;
+        let Some(pack) = add(&self.shared, block) else { return Ok(()) };
+        self.put(pack)
+    }
+
+    fn put(&self, pack: PackWriter) -> Result<()> {
+        self.shared.state.lock().expect("no panic while held").working += 1;
+        let queue = self.packs.as_ref().expect("it runs until it is dropped");
+        queue.send(pack).map_err(|_| Error::Refused("the writing threads are gone".into()))
+    }
+
     /// Packs stored since the last call.
     pub fn stored(&self) -> Result<Vec<Stored>> {
         let mut inner = self.shared.state.lock().expect("no panic while held");
@@ -119,9 +132,7 @@ impl Pipeline {
             (data, tree) => data.into_iter().chain(tree).collect(),
         };
         for pack in packs.drain(..) {
-            self.shared.state.lock().expect("no panic while held").working += 1;
-            let queue = self.packs.as_ref().expect("it runs until it is dropped");
-            queue.send(pack).map_err(|_| Error::Refused("the writing threads are gone".into()))?;
+            self.put(pack)?;
         }
         self.wait()?;
         self.stored()

@@ -2,10 +2,10 @@
 
 use super::fold;
 use super::pipeline::{Pipeline, Stored};
-use crate::block::{Compression, ItemId, ItemKind, OpenBlock};
+use crate::block::{Compression, ItemId, ItemKind, OpenBlock, SealedBlock};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, NodeId, ObjectHash, SessionId};
+use crate::id::{ChunkId, EpochId, NodeId, ObjectHash, SessionId};
 use crate::index::ID_PREFIX_LEN;
 use crate::index::segment::{Author, EMBEDDED_MAX, Location, SegmentBuilder, SegmentSource, segment_name};
 use crate::log::fact::{Fact, Partial, Prepared, Row, SegmentRef};
@@ -36,6 +36,8 @@ pub struct Owner(pub u32);
 impl Owner {
     /// Root and whoever pushes: what they may read together may be compressed together.
     pub const SELF: Owner = Owner(0);
+    /// Nodes are in blocks of their own, whoever owns what they list.
+    pub const NODES: Owner = Owner(u32::MAX);
     /// What is stored again from a pack of unknown owners.
     const MOVED: Owner = Owner(u32::MAX);
 }
@@ -146,6 +148,11 @@ impl Session {
         self.session
     }
 
+    /// Whether blocks that were sealed under this epoch can be opened here.
+    pub(crate) fn can_open(&self, epoch: EpochId) -> bool {
+        self.repo.base.sealer.knows(epoch)
+    }
+
     /// The keys that items are named by.
     pub fn keys(&self) -> Arc<DomainKeys> {
         self.repo.base.keys.clone()
@@ -159,6 +166,13 @@ impl Session {
     /// Bytes of chunks that were not stored before, before compression.
     pub fn new_chunk_bytes(&self) -> u64 {
         self.stored_chunk_bytes
+    }
+
+    /// Reads together what [`has`](Self::has) will ask the index about these items, if that saves anything.
+    pub fn prefetch(&self, items: &[ItemId]) {
+        if !self.store.capabilities().local {
+            self.repo.index.prefetch(items, &*self.repo.base.store);
+        }
     }
 
     /// Whether `item` is stored already, so that this session may rely on it; then it does.
@@ -221,7 +235,7 @@ impl Session {
         Ok(())
     }
 
-    fn put_item(&mut self, owner: Owner, item: ItemId, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put_item(&mut self, owner: Owner, item: ItemId, bytes: &[u8]) -> Result<()> {
         self.pending.insert(item.prefix());
         let mut full = Vec::new();
         let open = match item.kind {
@@ -251,6 +265,16 @@ impl Session {
         for block in full.into_iter().filter(|block| !block.is_empty()) {
             self.pipeline().push(block)?;
         }
+        self.collect_stored(false)
+    }
+
+    /// Takes over a block of this domain as it is sealed, with all its items, whether they are stored already or not.
+    /// What it holds was proven by the caller.
+    pub(crate) fn put_sealed(&mut self, block: SealedBlock) -> Result<()> {
+        for (id, _) in &block.items {
+            self.pending.insert(ItemId { kind: block.kind, id: *id }.prefix());
+        }
+        self.pipeline().push_sealed(block)?;
         self.collect_stored(false)
     }
 
@@ -491,7 +515,7 @@ impl NodeSink for Session {
     fn put_node(&mut self, bytes: Vec<u8>) -> Result<NodeId> {
         let id = self.repo.base.keys.node_id(&bytes);
         if !self.has(&id.into())? {
-            self.put_item(Owner::MOVED, id.into(), &bytes)?;
+            self.put_item(Owner::NODES, id.into(), &bytes)?;
         }
         Ok(id)
     }

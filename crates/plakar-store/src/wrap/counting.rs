@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::Request;
-use crate::{Capabilities, Listed, Name, ReadStore, Result, Store};
+use crate::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
 
 /// Counts requests and bytes on their way to another store, which behaves as if it stood alone.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Counting<S> {
 /// What was counted. Requests count whether they succeed or not, bytes only when they do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Requests for a range.
+    /// Requests for a range, or for several ranges together.
     pub range: u64,
     /// Requests for a whole object.
     pub get: u64,
@@ -115,6 +115,12 @@ impl<S: ReadStore> ReadStore for Counting<S> {
         self.inner.get_range(name, offset, len).map(|bytes| self.read(bytes))
     }
 
+    fn get_ranges(&self, ranges: &[Range]) -> Vec<Result<Vec<u8>>> {
+        self.count(Request::Range);
+        let answers = self.inner.get_ranges(ranges).into_iter();
+        answers.map(|answer| answer.map(|bytes| self.read(bytes))).collect()
+    }
+
     fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {
         self.count(Request::Get);
         self.inner.get(name, max).map(|bytes| self.read(bytes))
@@ -177,12 +183,15 @@ mod tests {
         store.get(&name("b"), 5).unwrap();
         store.get(&name("b"), 4).unwrap_err();
         store.get_range(&name("b"), 1, 2).unwrap();
+        let range = |text, len| Range { name: name(text), offset: 0, len };
+        let answers = store.get_ranges(&[range("b", 5), range("b", 6), range("c", 0), range("a", 1)]);
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
         store.list("", &mut |_| Ok(())).unwrap();
         store.len(&name("c")).unwrap_err();
         store.delete(&name("c")).unwrap();
         store.barrier().unwrap();
         let counts = Counts {
-            range: 1,
+            range: 2,
             get: 2,
             len: 1,
             list: 1,
@@ -190,10 +199,10 @@ mod tests {
             delete: 1,
             barrier: 1,
             listed: 2,
-            bytes_read: 7,
+            bytes_read: 13,
             bytes_written: 6,
         };
-        assert_eq!((store.counts(), store.counts().requests()), (counts, 10));
+        assert_eq!((store.counts(), store.counts().requests()), (counts, 11));
         assert_eq!(store.puts(), [name("b"), name("a")]);
         store.reset();
         assert_eq!((store.counts(), store.puts()), (Counts::default(), vec![]));

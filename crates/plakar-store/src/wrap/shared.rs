@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::{Capabilities, Listed, Name, ReadStore, Result, Store};
+use crate::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
 
 macro_rules! points_to_a_store {
     ($($pointer:ty),*) => {$(
         impl<S: ReadStore + ?Sized> ReadStore for $pointer {
             fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>> {
                 (**self).get_range(name, offset, len)
+            }
+
+            fn get_ranges(&self, ranges: &[Range]) -> Vec<Result<Vec<u8>>> {
+                (**self).get_ranges(ranges)
             }
 
             fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {

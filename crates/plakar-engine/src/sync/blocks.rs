@@ -1,0 +1,319 @@
+//! Blocks of the source, on their way: read, opened, proven, and still sealed.
+
+use crate::block::{Block, ItemId, ItemKind};
+use crate::error::{Error, Result};
+use crate::id::{EpochId, NodeId, ObjectHash};
+use crate::index::Place;
+use crate::pack::pack_name;
+use crate::read::Reader;
+use crate::repository::Repository;
+use crate::tree::NodeSource;
+use crate::write::Owner;
+use lru::LruCache;
+use plakar_store::{ErrorKind, Name, Range};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+/// How many sealed bytes of tree blocks are kept: what a walk has read need not be read again to be moved.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+/// So many bytes are asked for together.
+const WAVE_BYTES: usize = 8 << 20;
+/// Blocks of one pack that are no further apart are read as one range.
+const GAP_MAX: u64 = 32 << 10;
+
+/// An item that the destination lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The item.
+    pub item: ItemId,
+    /// Whose it is, should it be sealed anew.
+    pub owner: Owner,
+}
+
+/// What is wanted of one block.
+pub struct Group {
+    place: Place,
+    kind: ItemKind,
+    /// The wanted items and which of the block's they are.
+    pub wanted: Vec<(u16, Wanted)>,
+    kept: Option<Arc<Opened>>,
+}
+
+/// A group, and its block as it was read.
+type Read = (Group, Result<Vec<u8>>);
+
+/// A block that was opened, and its bytes as they lie there.
+pub struct Opened {
+    sealed: Vec<u8>,
+    block: Block,
+}
+
+/// A block of which every item's id was computed again.
+pub struct Proven {
+    /// Its bytes as they lie there.
+    pub sealed: Vec<u8>,
+    /// Ids and lengths of its items, in order.
+    pub items: Vec<([u8; 32], u32)>,
+    /// What it holds.
+    pub block: Block,
+    /// What kind of items.
+    pub kind: ItemKind,
+    /// The epoch it is sealed under.
+    pub epoch: EpochId,
+}
+
+/// Reads blocks of a repository.
+pub struct Blocks<'a> {
+    repo: &'a Repository,
+    /// The slow way, and the last one: it tries all places, and reads the log again.
+    pub reader: &'a Reader,
+    kept: LruCache<(ObjectHash, u32), Arc<Opened>>,
+    kept_bytes: usize,
+    local: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// Reads from `repo`; `reader` reads from the same.
+    pub fn new(repo: &'a Repository, reader: &'a Reader) -> Blocks<'a> {
+        let local = repo.base.store.capabilities().local;
+        Blocks { repo, reader, kept: LruCache::unbounded(), kept_bytes: 0, local }
+    }
+
+    /// Reads together what the next calls of [`node`](Self::node) will ask for, if that saves anything.
+    pub fn prefetch(&mut self, nodes: &[NodeId]) {
+        if self.local {
+            return;
+        }
+        let items: Vec<ItemId> = nodes.iter().map(|node| (*node).into()).collect();
+        self.reader.prefetch(&items);
+        let mut places: Vec<Place> = Vec::new();
+        for item in &items {
+            let first = self.reader.places(item).ok().and_then(|places| places.first().copied());
+            places.extend(first.filter(|place| !self.kept.contains(&key(place))));
+        }
+        places.sort_by_key(key);
+        places.dedup_by_key(|place| key(place));
+        let ranges: Vec<_> = places.iter().map(range).collect();
+        for (place, sealed) in places.iter().zip(self.repo.base.store.get_ranges(&ranges)) {
+            if let Ok(opened) = sealed.map_err(Error::from).and_then(|bytes| self.open(place, bytes)) {
+                self.keep(place, Arc::new(opened));
+            }
+        }
+    }
+
+    /// The bytes of a node, proven.
+    pub fn node(&mut self, id: &NodeId) -> Result<Vec<u8>> {
+        let item = ItemId::from(*id);
+        for place in self.reader.places(&item).unwrap_or_default() {
+            let opened = match self.kept.get(&key(&place)) {
+                Some(opened) => opened.clone(),
+                None => {
+                    let Range { name, offset, len } = range(&place);
+                    let bytes = self.repo.base.store.get_range(&name, offset, len).map_err(Error::from);
+                    let Ok(opened) = bytes.and_then(|bytes| self.open(&place, bytes)) else { continue };
+                    let opened = Arc::new(opened);
+                    self.keep(&place, opened.clone());
+                    opened
+                }
+            };
+            if let Some(bytes) = opened.block.item(place.ordinal.into(), &item, &self.repo.base.keys) {
+                return Ok(bytes.to_vec());
+            }
+        }
+        self.reader.node(id)
+    }
+
+    fn open(&self, place: &Place, sealed: Vec<u8>) -> Result<Opened> {
+        let object = place_name(place);
+        let block =
+            Block::open(ItemKind::Node, place.epoch, sealed.clone(), &self.repo.base.sealer, &object)?;
+        Ok(Opened { sealed, block })
+    }
+
+    fn keep(&mut self, place: &Place, opened: Arc<Opened>) {
+        self.kept_bytes += opened.sealed.len();
+        if let Some((_, old)) = self.kept.push(key(place), opened) {
+            self.kept_bytes -= old.sealed.len();
+        }
+        while self.kept_bytes > KEPT_BYTES_MAX && self.kept.len() > 1 {
+            let (_, old) = self.kept.pop_lru().expect("there are more than one");
+            self.kept_bytes -= old.sealed.len();
+        }
+    }
+
+    /// Whether it is time to move what was read, before it must be forgotten.
+    pub fn is_full(&self) -> bool {
+        self.kept_bytes > KEPT_BYTES_MAX / 2
+    }
+
+    /// Forgets what was kept.
+    pub fn forget(&mut self) {
+        self.kept.clear();
+        self.kept_bytes = 0;
+    }
+
+    /// What is wanted, by blocks, in the order in which they lie in packs, packs in the order they were met; and what no
+    /// place is known for.
+    pub fn group(&mut self, wanted: Vec<Wanted>) -> (Vec<Group>, Vec<Wanted>) {
+        if !self.local {
+            self.reader.prefetch(&wanted.iter().map(|wanted| wanted.item).collect::<Vec<_>>());
+        }
+        let (mut groups, mut nowhere) = (std::collections::HashMap::new(), Vec::new());
+        let mut packs = std::collections::HashMap::new();
+        for wanted in wanted {
+            let Some(place) = self.reader.places(&wanted.item).ok().and_then(|p| p.first().copied()) else {
+                nowhere.push(wanted);
+                continue;
+            };
+            let next = packs.len();
+            let pack = *packs.entry(place.pack).or_insert(next);
+            let group = groups.entry((pack, place.offset)).or_insert_with(|| Group {
+                place,
+                kind: wanted.item.kind,
+                wanted: Vec::new(),
+                kept: self.kept.peek(&key(&place)).cloned(),
+            });
+            group.wanted.push((place.ordinal, wanted));
+        }
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(key, _)| *key);
+        (groups.into_iter().map(|(_, group)| group).collect(), nowhere)
+    }
+
+    /// Reads `groups`, opens them on `workers` threads, and calls `each` with every one. Bytes in memory: two waves and
+    /// a few blocks.
+    ///
+    /// # Errors
+    /// What `each` returns; it ends everything. A block that cannot be read is told to `each`.
+    pub fn fetch(
+        &self,
+        groups: Vec<Group>,
+        workers: usize,
+        each: &mut dyn FnMut(Group, Result<Proven>) -> Result<()>,
+    ) -> Result<()> {
+        let (to_workers, queue) = sync_channel(2 * workers);
+        let (results, proven) = sync_channel(2);
+        let queue = Mutex::new(queue);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.read(groups, to_workers));
+            for _ in 0..workers {
+                let results = results.clone();
+                scope.spawn(|| self.prove(&queue, results));
+            }
+            drop(results);
+            // Dropped on the way out, so that the threads end.
+            let proven = proven;
+            proven.iter().try_for_each(|(group, result)| each(group, result))
+        })
+    }
+
+    fn read(&self, groups: Vec<Group>, out: SyncSender<Read>) {
+        let mut groups = groups.into_iter().peekable();
+        while groups.peek().is_some() {
+            let (mut wave, mut bytes) = (Vec::new(), 0);
+            while let Some(group) = groups.next_if(|_| bytes < WAVE_BYTES) {
+                bytes += group.place.sealed_len as usize;
+                wave.push(group);
+            }
+            let mut runs: Vec<Range> = Vec::new();
+            // Which run holds each block; none for what is kept.
+            let mut of: Vec<Option<usize>> = Vec::new();
+            for group in &wave {
+                of.push(group.kept.is_none().then(|| {
+                    let next = range(&group.place);
+                    match runs.last_mut().filter(|run| joins(run, &next)) {
+                        Some(run) => run.len = (next.offset - run.offset) as usize + next.len,
+                        None => runs.push(next),
+                    }
+                    runs.len() - 1
+                }));
+            }
+            let answers = if runs.is_empty() { Vec::new() } else { self.repo.base.store.get_ranges(&runs) };
+            for (group, run) in wave.into_iter().zip(of) {
+                let sealed = match run {
+                    None => Ok(Vec::new()),
+                    Some(run) => match &answers[run] {
+                        Ok(bytes) => {
+                            let start = (u64::from(group.place.offset) - runs[run].offset) as usize;
+                            Ok(bytes[start..][..group.place.sealed_len as usize].to_vec())
+                        }
+                        // What is wrong may be with another block of the run.
+                        Err(_) => {
+                            let Range { name, offset, len } = range(&group.place);
+                            self.repo.base.store.get_range(&name, offset, len).map_err(Error::from)
+                        }
+                    },
+                };
+                if out.send((group, sealed)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn prove(&self, queue: &Mutex<Receiver<Read>>, out: SyncSender<(Group, Result<Proven>)>) {
+        loop {
+            let next = queue.lock().expect("no panic while held").recv();
+            let Ok((mut group, sealed)) = next else { return };
+            let proven = sealed.and_then(|bytes| self.prove_block(&mut group, bytes));
+            if out.send((group, proven)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn prove_block(&self, group: &mut Group, sealed: Vec<u8>) -> Result<Proven> {
+        let base = &self.repo.base;
+        let (kind, epoch) = (group.kind, group.place.epoch);
+        let (sealed, block) = match group.kept.take().map(Arc::try_unwrap) {
+            Some(Ok(kept)) => (kept.sealed, kept.block),
+            Some(Err(kept)) => (kept.sealed.clone(), self.open(&group.place, kept.sealed.clone())?.block),
+            None => {
+                let object = place_name(&group.place);
+                let block = Block::open(kind, epoch, sealed.clone(), &base.sealer, &object)?;
+                (sealed, block)
+            }
+        };
+        let item = |ordinal| {
+            let bytes = block.bytes(ordinal).expect("it counts as many");
+            (ItemId::of(kind, bytes, &base.keys).id, bytes.len() as u32)
+        };
+        let items = (0..block.count()).map(item).collect();
+        Ok(Proven { sealed, items, block, kind, epoch })
+    }
+
+    /// Why something cannot be had, if the source as a whole can still be read; else the error.
+    pub fn lost(&self, error: Error) -> Result<String> {
+        if error.is_damage() || error.is_not_found() {
+            return Ok(error.to_string());
+        }
+        let unreadable =
+            matches!(&error, Error::Store(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Denied));
+        let config = Name::new("config").expect("a constant name");
+        if unreadable && self.repo.base.store.len(&config).is_ok() {
+            return Ok(error.to_string());
+        }
+        Err(error)
+    }
+}
+
+fn key(place: &Place) -> (ObjectHash, u32) {
+    (place.pack, place.offset)
+}
+
+fn range(place: &Place) -> Range {
+    Range { name: pack_name(&place.pack), offset: place.offset.into(), len: place.sealed_len as usize }
+}
+
+fn place_name(place: &Place) -> String {
+    format!("{}, block at {}", pack_name(&place.pack), place.offset)
+}
+
+fn joins(run: &Range, next: &Range) -> bool {
+    let end = run.offset + run.len as u64;
+    let together = next.offset + next.len as u64 - run.offset.min(next.offset);
+    run.name == next.name
+        && next.offset >= end
+        && next.offset - end <= GAP_MAX
+        && together <= WAVE_BYTES as u64
+}

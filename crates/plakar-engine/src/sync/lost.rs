@@ -1,0 +1,144 @@
+//! What the source has lost: why, and which paths need it.
+
+use crate::block::ItemId;
+use crate::error::Result;
+use crate::read::Reader;
+use crate::tree::{Chunks, Content, Directory, Entry, NodeId, Xattrs};
+use std::collections::{BTreeMap, HashSet};
+
+/// So many paths of one snapshot are named; the rest is counted.
+const PATHS_MAX: usize = 1000;
+
+/// Items that cannot be had, each with the reason.
+#[derive(Debug, Default)]
+pub struct Lost {
+    items: BTreeMap<ItemId, String>,
+    /// What is known to need them already.
+    paths: Vec<String>,
+    more: u64,
+}
+
+impl Lost {
+    /// Notes an item.
+    pub fn add(&mut self, item: ItemId, why: String) {
+        self.items.entry(item).or_insert(why);
+    }
+
+    /// Notes that something at a path cannot be had.
+    pub fn add_path(&mut self, path: &[u8], why: &str) {
+        self.tell(path, why);
+    }
+
+    /// Whether everything was there.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.paths.is_empty()
+    }
+
+    /// One sentence for each path of the tree at `root` that cannot be restored, and how many more there are.
+    ///
+    /// # Errors
+    /// What keeps it from being found out; not damage.
+    pub fn tell_paths(mut self, reader: &Reader, root: &NodeId) -> Result<(Vec<String>, u64)> {
+        if !self.items.is_empty() {
+            self.walk(reader, root)?;
+        }
+        if self.paths.is_empty() {
+            // Nothing names it any more: it was there again when it was looked for.
+            self.paths =
+                std::mem::take(&mut self.items).into_iter().map(|(i, why)| format!("{i}: {why}")).collect();
+        }
+        Ok((self.paths, self.more))
+    }
+
+    fn tell(&mut self, path: &[u8], why: &str) {
+        if self.paths.len() < PATHS_MAX {
+            self.paths.push(format!("/{}: {why}", String::from_utf8_lossy(path)));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn walk(&mut self, reader: &Reader, root: &NodeId) -> Result<()> {
+        let mut whole = HashSet::new();
+        let mut levels = Vec::new();
+        self.enter(reader, root, Vec::new(), &mut levels)?;
+        while let Some((directory, path, node, told)) = levels.last_mut() {
+            match directory.next_entry() {
+                Ok(Some(entry)) => {
+                    let path = match path.is_empty() {
+                        true => entry.name.clone(),
+                        false => [path, b"/".as_slice(), &entry.name].concat(),
+                    };
+                    self.entry(reader, &entry, &path)?;
+                    if let Content::Directory(subtree) = &entry.content
+                        && !whole.contains(&subtree.node)
+                    {
+                        self.enter(reader, &subtree.node, path, &mut levels)?;
+                    }
+                }
+                Ok(None) => {
+                    if *told == self.paths.len() {
+                        whole.insert(*node);
+                    }
+                    levels.pop();
+                }
+                Err(e) => {
+                    let path = path.clone();
+                    levels.pop();
+                    self.tell_error(e, &path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enter<'a>(
+        &mut self,
+        reader: &'a Reader,
+        node: &NodeId,
+        path: Vec<u8>,
+        levels: &mut Vec<(Directory<'a>, Vec<u8>, NodeId, usize)>,
+    ) -> Result<()> {
+        match Directory::open(reader, node) {
+            Ok(directory) => levels.push((directory, path, *node, self.paths.len())),
+            Err(e) => self.tell_error(e, &path)?,
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, reader: &Reader, entry: &Entry, path: &[u8]) -> Result<()> {
+        let why = |item: ItemId| self.items.get(&item).map(|why| format!("{item}: {why}"));
+        if let Xattrs::Chunk { id, .. } = &entry.xattrs
+            && let Some(why) = why((*id).into())
+        {
+            self.tell(path, &why);
+            return Ok(());
+        }
+        let Content::File(object) = &entry.content else { return Ok(()) };
+        let mut rows = match Chunks::open(reader, object) {
+            Ok(rows) => rows,
+            Err(e) => return self.tell_error(e, path),
+        };
+        loop {
+            match rows.next_row() {
+                Ok(Some(row)) => {
+                    let item = ItemId::from(row.id);
+                    if let Some(why) = self.items.get(&item).map(|why| format!("{item}: {why}")) {
+                        self.tell(path, &why);
+                        return Ok(());
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(e) => return self.tell_error(e, path),
+            }
+        }
+    }
+
+    fn tell_error(&mut self, error: crate::Error, path: &[u8]) -> Result<()> {
+        if error.is_damage() || error.is_not_found() || matches!(error, crate::Error::Store(_)) {
+            self.tell(path, &error.to_string());
+            return Ok(());
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,319 @@
+//! Sync: giving a repository the snapshots of another, under the same UUIDs.
+//!
+//! A sync is a reader on one side and an ordinary writer on the other; facts and packs are never copied. For each
+//! snapshot that the destination lacks, oldest first, it opens a session there and
+//!
+//! 1. compares the snapshot's tree with that of the nearest snapshot which both sides publish, pinned at the
+//!    destination: what they share is skipped (`diff`);
+//! 2. asks the destination's index for what is left, item by item;
+//! 3. sends what it lacks: within a domain in blocks as they are sealed (`blocks`, `transfer`), else cut, named and
+//!    sealed anew (`translate`);
+//! 4. publishes, unless something is lost at the source: then the snapshot is withheld, what was sent of it is kept for
+//!    the next time, and the others go on.
+//!
+//! Everything that is sent was proven by its ids on the way. What was announced before a sync was ended is not sent
+//! again: the destination's index knows it.
+
+mod blocks;
+mod diff;
+mod lost;
+mod plan;
+mod stored;
+mod transfer;
+mod translate;
+
+pub use plan::{Identity, Plan, Selection};
+
+use crate::block::Compression;
+use crate::error::{Error, Result};
+use crate::id::SessionId;
+use crate::index::segment::Author;
+use crate::log::Snapshot;
+use crate::log::fact::{Partial, Row};
+use crate::push::{Checkpoints, Schedule};
+use crate::read::{CACHE_BYTES_DEFAULT, Reader};
+use crate::repository::Repository;
+use crate::tree::Subtree;
+use crate::write::{Ended, Session, SessionOptions, remove};
+use blocks::Blocks;
+use lost::Lost;
+use plakar_store::Store;
+use plan::{Common, CommonGround};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use stored::ZeroChunk;
+
+/// How often one snapshot is begun again because cleanups at the destination took away what it relied on.
+const ATTEMPTS_MAX: usize = 3;
+
+/// How to sync.
+#[derive(Debug, Clone)]
+pub struct SyncOptions {
+    /// Which snapshots.
+    pub selection: Selection,
+    /// Who writes at the destination.
+    pub author: Author,
+    /// Seconds since 1970, for the names of log objects.
+    pub now: i64,
+    /// How many threads read and prove, and how many seal.
+    pub workers: usize,
+    /// Whether what is compressed anew is compared before it is trusted.
+    pub verify: bool,
+    /// Whether this client may write `admin/` at the destination.
+    pub may_admin: bool,
+    /// When what was sent so far is announced.
+    pub checkpoints: Checkpoints,
+}
+
+/// Told what happens during a sync.
+pub trait SyncObserver {
+    /// A snapshot is there now.
+    fn sent(&mut self, row: &Row, counts: &Counts);
+    /// A snapshot is not there, because the source lacks something: a sentence for each path, and how many more there
+    /// are.
+    fn withheld(&mut self, row: &Row, paths: &[String], more: u64);
+    /// How far it is. Called often.
+    fn progress(&mut self, progress: &Counts);
+}
+
+/// What was moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Snapshots that are there now.
+    pub snapshots: u64,
+    /// Chunks and nodes.
+    pub items: u64,
+    /// Blocks that were moved as they were sealed.
+    pub blocks: u64,
+    /// Bytes of files that were cut anew.
+    pub translated: u64,
+    /// Bytes put to the destination in packs.
+    pub bytes: u64,
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// What was moved.
+    pub counts: Counts,
+    /// Snapshots that were there before.
+    pub present: u64,
+    /// Snapshots that the source could not give.
+    pub withheld: u64,
+    /// Snapshots that were removed at the destination and stay so.
+    pub removed_there: u64,
+    /// Snapshots that were removed at the destination now, as they were at the source.
+    pub removed: u64,
+}
+
+/// A sync in progress, as far as it is the same for all snapshots.
+struct Run<'o> {
+    source: &'o Repository,
+    reader: &'o Reader,
+    store: &'o Arc<dyn Store>,
+    options: &'o SyncOptions,
+    observer: &'o mut dyn SyncObserver,
+    interrupted: &'o AtomicBool,
+    schedule: Schedule,
+}
+
+/// One snapshot on its way.
+struct Moving {
+    session: Session,
+    partial: Partial,
+    counts: Counts,
+    /// Bytes of the snapshots before.
+    before: u64,
+}
+
+impl Run<'_> {
+    fn stop_if_interrupted(&mut self, moving: &mut Moving) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            moving.session.checkpoint(Some(moving.partial.clone()))?;
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// To be called whenever something was given to the session.
+    fn stored(&mut self, moving: &mut Moving) -> Result<()> {
+        let bytes = moving.before + moving.session.stored_bytes();
+        self.schedule.bytes += bytes - std::mem::replace(&mut moving.counts.bytes, bytes);
+        self.observer.progress(&moving.counts);
+        if self.schedule.is_due() {
+            moving.session.checkpoint(Some(moving.partial.clone()))?;
+            self.schedule.done();
+        }
+        Ok(())
+    }
+
+    /// The same, in the middle of a file that is cut anew.
+    fn translated(&mut self, session: &mut Session, counts: &mut Counts, bytes: u64) -> Result<()> {
+        counts.translated += bytes;
+        self.schedule.bytes += bytes;
+        self.observer.progress(counts);
+        if self.schedule.is_due() || self.interrupted.load(Ordering::Relaxed) {
+            session.checkpoint(None)?;
+            self.schedule.done();
+        }
+        match self.interrupted.load(Ordering::Relaxed) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Sends the snapshots of `source` that `destination` lacks; `store` is the destination's, to be written. Returns what was
+/// done, and the destination as it is afterwards.
+///
+/// # Errors
+/// What keeps the whole from going on. What was published before stays; what was announced before is not sent
+/// again. Damage at the source is no error: see [`SyncObserver::withheld`].
+pub fn sync(
+    source: &Repository,
+    destination: Repository,
+    store: &Arc<dyn Store>,
+    options: &SyncOptions,
+    observer: &mut dyn SyncObserver,
+    interrupted: &AtomicBool,
+) -> Result<(SyncReport, Repository)> {
+    let mut destination = destination;
+    let plan = Plan::new(source, &destination, &options.selection);
+    let mut ground = CommonGround::new(source, &destination);
+    let mut report = SyncReport {
+        present: plan.present,
+        removed_there: plan.removed_there.len() as u64,
+        ..SyncReport::default()
+    };
+    let schedule = Schedule::new(&options.checkpoints);
+    let reader = &Reader::new(source, CACHE_BYTES_DEFAULT);
+    let mut run = Run { source, reader, store, options, observer, interrupted, schedule };
+    for (identity, snapshot) in &plan.missing {
+        let (sent, after) = send(&mut run, destination, snapshot, identity, &ground, &mut report.counts)?;
+        destination = after;
+        match sent {
+            Sent::Published(session, row) => {
+                report.counts.snapshots += 1;
+                ground.add(snapshot.row, session, row.root.node);
+                run.observer.sent(&row, &report.counts);
+            }
+            Sent::Withheld(lost) => {
+                report.withheld += 1;
+                let (paths, more) = lost.tell_paths(reader, &snapshot.row.root.node)?;
+                run.observer.withheld(snapshot.row, &paths, more);
+            }
+        }
+    }
+    if !plan.to_remove.is_empty() {
+        let sessions: Vec<_> = plan.to_remove.iter().map(|(session, _)| *session).collect();
+        remove(&mut destination, &**store, &options.author, &sessions, options.now)?;
+        report.removed = sessions.len() as u64;
+    }
+    Ok((report, destination))
+}
+
+enum Sent {
+    Published(SessionId, Box<Row>),
+    Withheld(Lost),
+}
+
+/// Sends one snapshot.
+fn send(
+    run: &mut Run,
+    destination: Repository,
+    snapshot: &Snapshot<'_>,
+    identity: &Identity,
+    ground: &CommonGround,
+    counts: &mut Counts,
+) -> Result<(Sent, Repository)> {
+    let mut destination = destination;
+    let partial = Partial { root: snapshot.row.root, source: partial_digest(identity) };
+    for _ in 0..ATTEMPTS_MAX {
+        let base = ground.nearest(snapshot.row);
+        // What an earlier run has announced is kept until this one has ended.
+        let state = destination.state.clone();
+        let hints: Vec<_> = state
+            .unfinished()
+            .filter(|(_, unfinished, _)| unfinished.source == partial.source)
+            .map(|(session, ..)| session)
+            .collect();
+        let bases: Vec<_> = base.iter().map(|base| base.session).collect();
+        let (session, held) = begin(run, destination, &bases, &hints)?;
+        let base = base.filter(|base| held.contains(&base.session));
+        let mut moving = Moving { session, partial: partial.clone(), counts: *counts, before: counts.bytes };
+        let (root, lost) = bring(run, &snapshot.row.root, base, &mut moving)?;
+        moving.session.flush()?;
+        let id = moving.session.id();
+        *counts = Counts { bytes: moving.before + moving.session.stored_bytes(), ..moving.counts };
+        let Some(root) = root.filter(|_| lost.is_empty()) else {
+            // Announced, so that it is not sent again.
+            let (_, after) = moving.session.publish(None)?;
+            return Ok((Sent::Withheld(lost), after));
+        };
+        let row = row_there(snapshot.row, root, identity, moving.session.repository());
+        let (ended, after) = moving.session.publish(Some(row.clone()))?;
+        match ended {
+            Ended::Published => return Ok((Sent::Published(id, Box::new(row)), after)),
+            Ended::Lost => destination = after,
+        }
+    }
+    Err(Error::Refused(format!(
+        "{}: cleanups keep taking away what this sync relies on; run it again later",
+        destination.location()
+    )))
+}
+
+fn begin(
+    run: &Run,
+    destination: Repository,
+    bases: &[SessionId],
+    hints: &[SessionId],
+) -> Result<(Session, Vec<SessionId>)> {
+    let (options, level) = (run.options, destination.base.config.compression);
+    let session = SessionOptions {
+        author: options.author,
+        compression: Compression { level, verify: options.verify },
+        workers: options.workers,
+        now: options.now,
+        may_admin: options.may_admin,
+    };
+    Session::begin(destination, run.store.clone(), session, bases, hints)
+}
+
+/// Stores the tree at the destination. Returns its root there.
+fn bring(
+    run: &mut Run,
+    root: &Subtree,
+    base: Option<&Common>,
+    moving: &mut Moving,
+) -> Result<(Option<Subtree>, Lost)> {
+    let (source, reader) = (run.source, run.reader);
+    let mut blocks = Blocks::new(source, reader);
+    if source.base.config.domain == moving.session.repository().base.config.domain {
+        // Within a domain one tree has one root; a base of which that is not true is none.
+        let old = base.filter(|base| base.source == base.destination).map(|base| base.source);
+        let lost = transfer::transfer(run, &mut blocks, root.node, old, moving)?;
+        return Ok((Some(*root), lost));
+    }
+    let destination = Reader::new(moving.session.repository(), CACHE_BYTES_DEFAULT / 4);
+    let zeros = ZeroChunk::of(&source.base);
+    let readers = translate::Readers { source: reader, zeros, blocks: &blocks, destination: &destination };
+    let pair = base.map(|base| (base.source, base.destination));
+    translate::translate(run, &readers, root, pair, moving)
+}
+
+/// The row as the destination publishes it. One that was made in the destination's own domain comes home as it was.
+fn row_there(row: &Row, root: Subtree, identity: &Identity, destination: &Repository) -> Row {
+    let original = Row { root, origin: None, ..row.clone() };
+    if original.digest(&destination.base.keys) == identity.digest {
+        return original;
+    }
+    Row { origin: Some(identity.digest.clone()), ..original }
+}
+
+/// Who may go on with what an ended sync has sent.
+fn partial_digest(identity: &Identity) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("plakar v1 sync");
+    hasher.update(&identity.uuid).update(&identity.digest.0);
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,112 @@
+//! Sending one snapshot within a domain: what the destination lacks, in blocks that are not sealed anew.
+
+use super::blocks::{Blocks, Proven, Wanted};
+use super::diff::Diff;
+use super::lost::Lost;
+use super::{Moving, Run};
+use crate::block::{ItemId, SealedBlock};
+use crate::error::Result;
+use crate::tree::NodeId;
+use std::collections::HashSet;
+
+/// So many items are looked for together.
+const BATCH_MAX: usize = 1 << 16;
+
+/// Stores what the tree at `root` needs and the destination lacks. `old` is a tree that the destination has whole.
+pub fn transfer(
+    run: &mut Run,
+    blocks: &mut Blocks,
+    root: NodeId,
+    old: Option<NodeId>,
+    moving: &mut Moving,
+) -> Result<Lost> {
+    let mut lost = Lost::default();
+    let mut diff = Diff::new(root, old);
+    let (mut batch, mut queued) = (Vec::new(), HashSet::new());
+    loop {
+        run.stop_if_interrupted(moving)?;
+        let mut wave = Vec::new();
+        let more = diff.wave(blocks, &mut wave, &mut lost)?;
+        moving.session.prefetch(&wave.iter().map(|wanted| wanted.item).collect::<Vec<_>>());
+        for wanted in wave {
+            if !queued.contains(&wanted.item) && !moving.session.has(&wanted.item)? {
+                queued.insert(wanted.item);
+                batch.push(wanted);
+            }
+        }
+        if batch.len() >= BATCH_MAX || blocks.is_full() || !more {
+            send(run, blocks, std::mem::take(&mut batch), moving, &mut lost)?;
+            queued.clear();
+        }
+        if !more {
+            return Ok(lost);
+        }
+    }
+}
+
+fn send(
+    run: &mut Run,
+    blocks: &mut Blocks,
+    batch: Vec<Wanted>,
+    moving: &mut Moving,
+    lost: &mut Lost,
+) -> Result<()> {
+    let (groups, mut slow) = blocks.group(batch);
+    blocks.forget();
+    let mut failed = Vec::new();
+    let (workers, blocks) = (run.options.workers, &*blocks);
+    blocks.fetch(groups, workers, &mut |group, proven| {
+        run.stop_if_interrupted(moving)?;
+        match proven {
+            Ok(proven) => slow.extend(store(proven, group.wanted, moving)?),
+            Err(e) => {
+                let wanted = group.wanted.into_iter().map(|(_, wanted)| wanted);
+                slow.extend(wanted);
+                failed.push(e);
+            }
+        }
+        run.stored(moving)
+    })?;
+    // That one place failed is not the end: there may be others, here or where a cleanup has put it meanwhile.
+    if let Some(e) = failed.pop() {
+        blocks.lost(e)?;
+    }
+    for wanted in slow {
+        match blocks.reader.with_item(&wanted.item, &mut <[u8]>::to_vec) {
+            Ok(bytes) => {
+                if !moving.session.has(&wanted.item)? {
+                    moving.session.put_item(wanted.owner, wanted.item, &bytes)?;
+                }
+            }
+            Err(e) => lost.add(wanted.item, blocks.lost(e)?),
+        }
+        run.stored(moving)?;
+    }
+    Ok(())
+}
+
+/// Stores what is wanted of a block: all of it as it is when most is wanted. Returns what it does not hold.
+fn store(proven: Proven, wanted: Vec<(u16, Wanted)>, moving: &mut Moving) -> Result<Vec<Wanted>> {
+    let holds = |(ordinal, wanted): &(u16, Wanted)| {
+        let found =
+            proven.items.get(usize::from(*ordinal)).map(|(id, _)| ItemId { kind: proven.kind, id: *id });
+        found == Some(wanted.item)
+    };
+    let (held, not): (Vec<_>, Vec<_>) = wanted.into_iter().partition(holds);
+    let raw: u64 = held.iter().map(|(ordinal, _)| u64::from(proven.items[usize::from(*ordinal)].1)).sum();
+    // Sixty per cent: below, what is not wanted would cost more than sealing anew.
+    let most = 10 * raw >= 6 * proven.block.raw_len() as u64;
+    if most && moving.session.can_open(proven.epoch) {
+        moving.counts.blocks += 1;
+        moving.counts.items += proven.items.len() as u64;
+        let Proven { sealed, items, kind, epoch, .. } = proven;
+        moving.session.put_sealed(SealedBlock { kind, epoch, items, bytes: sealed })?;
+    } else {
+        for (ordinal, wanted) in &held {
+            let bytes = proven.block.bytes(usize::from(*ordinal)).expect("it was found there");
+            moving.counts.items += 1;
+            moving.session.put_item(wanted.owner, wanted.item, bytes)?;
+        }
+    }
+    Ok(not.into_iter().map(|(_, wanted)| wanted).collect())
+}

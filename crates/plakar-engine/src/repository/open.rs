@@ -66,17 +66,41 @@ impl Locked {
         &self.replica
     }
 
+    /// What it shares with its clones.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Unlocks it, with a passphrase if it is encrypted, and without reading its log.
     ///
     /// # Errors
     /// [`Error::NeedsPassphrase`], [`Error::WrongPassphrase`], [`Error::Damaged`] when something is not authentic.
     pub fn unlock(self, passphrase: Option<&[u8]>) -> Result<Unlocked> {
+        if !self.is_encrypted() {
+            return self.unlock_by(None);
+        }
+        let passphrase = passphrase.ok_or_else(|| Error::NeedsPassphrase(self.store.location()))?;
+        let key = find_key(&*self.store, passphrase, self.config.domain)?;
+        self.unlock_by(Some(key))
+    }
+
+    /// Unlocks it with the keys of a repository of the same domain that is open already: a clone needs no passphrase
+    /// beside its origin.
+    ///
+    /// # Errors
+    /// As [`unlock`](Self::unlock); [`Error::WrongPassphrase`] when it is of another domain.
+    pub fn unlock_like(self, other: &Unlocked) -> Result<Unlocked> {
+        if other.config.domain != self.config.domain {
+            return Err(Error::WrongPassphrase(self.store.location()));
+        }
+        self.unlock_by(other.key.clone())
+    }
+
+    fn unlock_by(self, key: Option<RepositoryKey>) -> Result<Unlocked> {
         let domain = self.config.domain;
         let chunker = self.config.chunker().expect("opening refused what it does not know");
         let (secret, sealer, key) = if self.is_encrypted() {
-            let here = self.store.location();
-            let passphrase = passphrase.ok_or(Error::NeedsPassphrase(here))?;
-            let key = find_key(&*self.store, passphrase, domain)?;
+            let key = key.ok_or_else(|| Error::NeedsPassphrase(self.store.location()))?;
             let keyring = read_keyrings(&*self.store, &key, domain)?;
             if keyring.config_digest != *blake3::hash(&self.config_bytes).as_bytes() {
                 return Err(Error::damaged("config", "is not the one its keyring vouches for"));

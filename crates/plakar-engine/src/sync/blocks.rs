@@ -207,6 +207,14 @@ impl<'a> Blocks<'a> {
         })
     }
 
+    /// How many sealed bytes these have, and in how many runs they lie.
+    pub fn size(groups: &[Group]) -> (u64, u64) {
+        let bytes = groups.iter().map(|group| u64::from(group.place.sealed_len)).sum();
+        let ranges: Vec<_> = groups.iter().map(|group| range(&group.place)).collect();
+        let runs = ranges.chunk_by(joins).count() as u64;
+        (bytes, runs)
+    }
+
     fn read(&self, groups: Vec<Group>, out: SyncSender<Read>) {
         let mut groups = groups.into_iter().peekable();
         while groups.peek().is_some() {

@@ -16,12 +16,14 @@
 
 mod blocks;
 mod diff;
+mod estimate;
 mod lost;
 mod plan;
 mod stored;
 mod transfer;
 mod translate;
 
+pub use estimate::{Estimate, estimate};
 pub use plan::{Identity, Plan, Selection};
 
 use crate::block::Compression;

@@ -6,6 +6,7 @@ pub mod chunker;
 pub mod codec;
 pub mod crypto;
 mod error;
+pub mod heal;
 pub mod id;
 pub mod index;
 pub mod log;

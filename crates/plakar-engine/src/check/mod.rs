@@ -12,7 +12,7 @@
 //!
 //! Memory: eight bytes for each item, 32 for each node.
 
-mod packs;
+pub(crate) mod packs;
 mod walk;
 
 use crate::error::{Error, Result};

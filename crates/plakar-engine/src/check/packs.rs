@@ -1,10 +1,15 @@
 //! Proving packs: every byte, read once.
+//!
+//! What is known to be bad (a Bad fact says so) is no news: it is neither counted as proven unless it is, nor told. That
+//! what was in it is whole elsewhere is the walk's to prove.
 
 use crate::block::{Block, ItemId};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
+use crate::log::fact::Bad;
 use crate::pack::{PACK_BYTES_MAX, decode_pack, pack_name};
 use crate::repository::Repository;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -15,6 +20,8 @@ pub struct Verified {
     items: Vec<u64>,
     /// Bytes that were read.
     pub bytes: u64,
+    /// Blocks that are not what they must be, and were not known for it.
+    pub bad: Vec<Bad>,
 }
 
 fn number(item: &ItemId) -> u64 {
@@ -43,22 +50,24 @@ pub fn verify(
     let next = AtomicUsize::new(0);
     let bytes = AtomicU64::new(0);
     let running = AtomicUsize::new(workers.clamp(1, packs.len().max(1)));
-    let found = Mutex::new((Vec::new(), Vec::<String>::new(), None::<Error>));
+    let found = Mutex::new((Vec::new(), Damage::default(), None::<Error>));
     let work = || {
         let mut items = Vec::new();
         while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }
-            let mut damage = Vec::new();
+            let mut damage = Damage::default();
             let result = verify_pack(repo, pack, &mut items, &mut damage);
             let mut found = found.lock().expect("no panic while held");
-            found.1.append(&mut damage);
+            found.1.append(damage);
             match result {
                 Ok(len) => {
                     bytes.fetch_add(len, Ordering::Relaxed);
                 }
-                Err(e) if e.is_damage() || e.is_not_found() => found.1.push(e.to_string()),
+                Err(e) if e.is_damage() || e.is_not_found() => {
+                    found.1.broken.push((*pack, e.to_string()));
+                }
                 Err(e) => {
                     found.2.get_or_insert(e);
                     next.store(usize::MAX / 2, Ordering::Relaxed);
@@ -84,24 +93,75 @@ pub fn verify(
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    damage.iter().for_each(|what| problem(what));
+    let bad = damage.tell(repo, problem)?;
     items.sort_unstable();
     items.dedup();
-    Ok(Verified { items, bytes: bytes.into_inner() })
+    Ok(Verified { items, bytes: bytes.into_inner(), bad })
+}
+
+/// What is wrong with packs.
+#[derive(Default)]
+struct Damage {
+    /// Single blocks, and what to say.
+    blocks: Vec<(Bad, String)>,
+    /// Packs that are gone, or not the bytes their name says.
+    broken: Vec<(ObjectHash, String)>,
+}
+
+impl Damage {
+    fn append(&mut self, mut other: Damage) {
+        self.blocks.append(&mut other.blocks);
+        self.broken.append(&mut other.broken);
+    }
+
+    /// Tells what was not known. Returns the blocks; of a broken pack all that the index names.
+    fn tell(self, repo: &Repository, problem: &mut dyn FnMut(&str)) -> Result<Vec<Bad>> {
+        let view = &repo.state().view;
+        let mut bad = BTreeSet::new();
+        for (block, what) in self.blocks {
+            if !view.bad(block.pack, block.offset) {
+                problem(&what);
+                bad.insert(block);
+            }
+        }
+        if self.broken.is_empty() {
+            return Ok(bad.into_iter().collect());
+        }
+        let of_broken: HashMap<_, _> = self.broken.iter().map(|(pack, what)| (*pack, what)).collect();
+        let mut known: HashMap<ObjectHash, bool> = HashMap::new();
+        for segment in repo.index().segments() {
+            // A segment that cannot be read is told of elsewhere.
+            let _ = segment.for_each(&repo.base().sealer, &mut |_, _, at| {
+                if of_broken.contains_key(&at.pack) {
+                    let is_known = view.bad(at.pack, at.offset);
+                    *known.entry(at.pack).or_insert(true) &= is_known;
+                    if !is_known {
+                        bad.insert(Bad { pack: at.pack, offset: at.offset });
+                    }
+                }
+                Ok(())
+            });
+        }
+        for (pack, what) in &self.broken {
+            if !known.get(pack).is_some_and(|known| *known) {
+                problem(what);
+            }
+        }
+        Ok(bad.into_iter().collect())
+    }
 }
 
 fn verify_pack(
     repo: &Repository,
     hash: &ObjectHash,
     items: &mut Vec<u64>,
-    damage: &mut Vec<String>,
+    damage: &mut Damage,
 ) -> Result<u64> {
     let base = repo.base();
     let name = pack_name(hash);
     let bytes = base.store.get(&name, PACK_BYTES_MAX)?;
-    if *blake3::hash(&bytes).as_bytes() != hash.0 {
-        damage.push(format!("{name}: its bytes do not hash to its name"));
-    }
+    let whole = *blake3::hash(&bytes).as_bytes() == hash.0;
+    let mut healthy = true;
     let directory = decode_pack(&name, &bytes, &base.sealer)?;
     for entry in directory {
         let object = format!("{name}, block at {}", entry.offset);
@@ -109,23 +169,30 @@ fn verify_pack(
         let block = match Block::open(entry.kind, entry.epoch, sealed, &base.sealer, &object) {
             Ok(block) => block,
             Err(e) => {
-                damage.push(e.to_string());
+                healthy = false;
+                damage.blocks.push((Bad { pack: *hash, offset: entry.offset }, e.to_string()));
                 continue;
             }
         };
+        let mut bad = |what: String| {
+            healthy = false;
+            damage.blocks.push((Bad { pack: *hash, offset: entry.offset }, format!("{object}: {what}")));
+        };
         if block.count() != entry.items.len() {
-            damage.push(format!("{object}: holds another number of items than its pack's directory says"));
+            bad("holds another number of items than its pack's directory says".into());
         }
         for (ordinal, (id, len)) in entry.items.iter().enumerate() {
             let item = ItemId { kind: entry.kind, id: *id };
             match block.item(ordinal, &item, &base.keys) {
                 Some(bytes) if bytes.len() == *len as usize => items.push(number(&item)),
-                Some(_) => {
-                    damage.push(format!("{object}: {item} is not as long as its pack's directory says"))
-                }
-                None => damage.push(format!("{object}: does not hold {item}")),
+                Some(_) => bad(format!("{item} is not as long as its pack's directory says")),
+                None => bad(format!("does not hold {item}")),
             }
         }
+    }
+    if !whole && healthy {
+        // What nobody reads is damaged: nothing is lost with it, but nothing says so of the next byte.
+        return Err(Error::damaged(name, "its bytes do not hash to its name"));
     }
     Ok(bytes.len() as u64)
 }

@@ -223,6 +223,11 @@ impl<'a> Walk<'a> {
     fn is_there(&mut self, item: &ItemId) -> Result<()> {
         let mut missing = None;
         for place in self.reader.places(item)? {
+            if self.repo.state().view.bad(place.pack, place.offset) {
+                let why = format!("the only copies of {item} are known to be bad");
+                missing.get_or_insert(Error::damaged(pack_name(&place.pack), why));
+                continue;
+            }
             let len = match self.packs.get(&place.pack) {
                 Some(len) => *len,
                 None => {

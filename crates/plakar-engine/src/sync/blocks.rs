@@ -6,8 +6,7 @@ use crate::id::{EpochId, NodeId, ObjectHash};
 use crate::index::Place;
 use crate::pack::pack_name;
 use crate::read::Reader;
-use crate::repository::Repository;
-use crate::tree::NodeSource;
+use crate::repository::Unlocked;
 use crate::write::Owner;
 use lru::LruCache;
 use plakar_store::{ErrorKind, Name, Range};
@@ -64,19 +63,26 @@ pub struct Proven {
 
 /// Reads blocks of a repository.
 pub struct Blocks<'a> {
-    repo: &'a Repository,
+    base: &'a Unlocked,
     /// The slow way, and the last one: it tries all places, and reads the log again.
     pub reader: &'a Reader,
+    /// Who else may have what this repository has lost: repositories of the same domain.
+    others: &'a [Reader],
     kept: LruCache<(ObjectHash, u32), Arc<Opened>>,
     kept_bytes: usize,
     local: bool,
 }
 
 impl<'a> Blocks<'a> {
-    /// Reads from `repo`; `reader` reads from the same.
-    pub fn new(repo: &'a Repository, reader: &'a Reader) -> Blocks<'a> {
-        let local = repo.base.store.capabilities().local;
-        Blocks { repo, reader, kept: LruCache::unbounded(), kept_bytes: 0, local }
+    /// Reads from the repository that `base` is of; `reader` reads from the same.
+    pub fn new(base: &'a Unlocked, reader: &'a Reader) -> Blocks<'a> {
+        let local = base.store.capabilities().local;
+        Blocks { base, reader, others: &[], kept: LruCache::unbounded(), kept_bytes: 0, local }
+    }
+
+    /// Nodes that this repository has lost are read from `others`.
+    pub fn or_from(self, others: &'a [Reader]) -> Blocks<'a> {
+        Blocks { others, ..self }
     }
 
     /// Reads together what the next calls of [`node`](Self::node) will ask for, if that saves anything.
@@ -94,7 +100,7 @@ impl<'a> Blocks<'a> {
         places.sort_by_key(key);
         places.dedup_by_key(|place| key(place));
         let ranges: Vec<_> = places.iter().map(range).collect();
-        for (place, sealed) in places.iter().zip(self.repo.base.store.get_ranges(&ranges)) {
+        for (place, sealed) in places.iter().zip(self.base.store.get_ranges(&ranges)) {
             if let Ok(opened) = sealed.map_err(Error::from).and_then(|bytes| self.open(place, bytes)) {
                 self.keep(place, Arc::new(opened));
             }
@@ -109,24 +115,35 @@ impl<'a> Blocks<'a> {
                 Some(opened) => opened.clone(),
                 None => {
                     let Range { name, offset, len } = range(&place);
-                    let bytes = self.repo.base.store.get_range(&name, offset, len).map_err(Error::from);
+                    let bytes = self.base.store.get_range(&name, offset, len).map_err(Error::from);
                     let Ok(opened) = bytes.and_then(|bytes| self.open(&place, bytes)) else { continue };
                     let opened = Arc::new(opened);
                     self.keep(&place, opened.clone());
                     opened
                 }
             };
-            if let Some(bytes) = opened.block.item(place.ordinal.into(), &item, &self.repo.base.keys) {
+            if let Some(bytes) = opened.block.item(place.ordinal.into(), &item, &self.base.keys) {
                 return Ok(bytes.to_vec());
             }
         }
-        self.reader.node(id)
+        self.item(&item)
+    }
+
+    /// The bytes of an item, proven, wherever they can be had: the slow way.
+    pub fn item(&self, item: &ItemId) -> Result<Vec<u8>> {
+        let result = self.reader.with_item(item, &mut <[u8]>::to_vec);
+        match &result {
+            Err(e) if e.is_damage() || e.is_not_found() => {
+                let mut others = self.others.iter();
+                others.find_map(|other| other.with_item(item, &mut <[u8]>::to_vec).ok()).map_or(result, Ok)
+            }
+            _ => result,
+        }
     }
 
     fn open(&self, place: &Place, sealed: Vec<u8>) -> Result<Opened> {
         let object = place_name(place);
-        let block =
-            Block::open(ItemKind::Node, place.epoch, sealed.clone(), &self.repo.base.sealer, &object)?;
+        let block = Block::open(ItemKind::Node, place.epoch, sealed.clone(), &self.base.sealer, &object)?;
         Ok(Opened { sealed, block })
     }
 
@@ -236,7 +253,7 @@ impl<'a> Blocks<'a> {
                     runs.len() - 1
                 }));
             }
-            let answers = if runs.is_empty() { Vec::new() } else { self.repo.base.store.get_ranges(&runs) };
+            let answers = if runs.is_empty() { Vec::new() } else { self.base.store.get_ranges(&runs) };
             for (group, run) in wave.into_iter().zip(of) {
                 let sealed = match run {
                     None => Ok(Vec::new()),
@@ -248,7 +265,7 @@ impl<'a> Blocks<'a> {
                         // What is wrong may be with another block of the run.
                         Err(_) => {
                             let Range { name, offset, len } = range(&group.place);
-                            self.repo.base.store.get_range(&name, offset, len).map_err(Error::from)
+                            self.base.store.get_range(&name, offset, len).map_err(Error::from)
                         }
                     },
                 };
@@ -271,7 +288,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn prove_block(&self, group: &mut Group, sealed: Vec<u8>) -> Result<Proven> {
-        let base = &self.repo.base;
+        let base = self.base;
         let (kind, epoch) = (group.kind, group.place.epoch);
         let (sealed, block) = match group.kept.take().map(Arc::try_unwrap) {
             Some(Ok(kept)) => (kept.sealed, kept.block),
@@ -298,7 +315,7 @@ impl<'a> Blocks<'a> {
         let unreadable =
             matches!(&error, Error::Store(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Denied));
         let config = Name::new("config").expect("a constant name");
-        if unreadable && self.repo.base.store.len(&config).is_ok() {
+        if unreadable && self.base.store.len(&config).is_ok() {
             return Ok(error.to_string());
         }
         Err(error)

@@ -28,6 +28,7 @@ const SEEN_MAX: usize = 1 << 20;
 const OLD_PAGES_MAX: usize = 16;
 
 /// A walk over what is new.
+#[derive(Default)]
 pub struct Diff {
     tasks: Vec<Task>,
     seen: HashSet<[u8; 16]>,
@@ -53,9 +54,14 @@ enum What {
 impl Diff {
     /// What the tree at `root` has that the one at `old` has not.
     pub fn new(root: NodeId, old: Option<NodeId>) -> Diff {
-        let mut diff = Diff { tasks: Vec::new(), seen: HashSet::new() };
-        diff.push(What::Directory { until: None }, root, old.into_iter().collect());
+        let mut diff = Diff::default();
+        diff.add(root, old);
         diff
+    }
+
+    /// One more tree: what was met before is not listed again.
+    pub fn add(&mut self, root: NodeId, old: Option<NodeId>) {
+        self.push(What::Directory { until: None }, root, old.into_iter().collect());
     }
 
     fn push(&mut self, what: What, node: NodeId, old: Vec<NodeId>) {

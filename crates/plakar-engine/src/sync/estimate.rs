@@ -45,7 +45,7 @@ pub fn estimate<'a>(
     let mut estimates = Vec::new();
     for (_, snapshot) in &plan.missing {
         let root = snapshot.row.root.node;
-        let mut blocks = Blocks::new(source, &reader);
+        let mut blocks = Blocks::new(&source.base, &reader);
         let mut diff = Diff::new(root, ground.nearest(snapshot.row).map(|base| base.source));
         let mut estimate = Estimate::default();
         let (mut more, mut missing) = (true, Vec::new());

@@ -26,7 +26,11 @@ impl Lost {
 
     /// Notes that something at a path cannot be had.
     pub fn add_path(&mut self, path: &[u8], why: &str) {
-        self.tell(path, why);
+        if self.paths.len() < PATHS_MAX {
+            self.paths.push(sentence(path, why));
+        } else {
+            self.more += 1;
+        }
     }
 
     /// Whether everything was there.
@@ -34,25 +38,40 @@ impl Lost {
         self.items.is_empty() && self.paths.is_empty()
     }
 
-    /// One sentence for each path of the tree at `root` that cannot be restored, and how many more there are.
+    /// One sentence for each path of the tree at `root` that cannot be restored, and how many more there are; none when
+    /// the tree needs nothing of this.
     ///
     /// # Errors
     /// What keeps it from being found out; not damage.
-    pub fn tell_paths(mut self, reader: &Reader, root: &NodeId) -> Result<(Vec<String>, u64)> {
+    pub fn tell_paths(&self, reader: &Reader, root: &NodeId) -> Result<(Vec<String>, u64)> {
+        let mut told = Told { items: &self.items, paths: self.paths.clone(), more: self.more };
         if !self.items.is_empty() {
-            self.walk(reader, root)?;
+            told.walk(reader, root)?;
         }
-        if self.paths.is_empty() {
-            // Nothing names it any more: it was there again when it was looked for.
-            self.paths =
-                std::mem::take(&mut self.items).into_iter().map(|(i, why)| format!("{i}: {why}")).collect();
-        }
-        Ok((self.paths, self.more))
+        Ok((told.paths, told.more))
     }
 
+    /// What cannot be had, each with the reason.
+    pub fn items(&self) -> impl Iterator<Item = (&ItemId, &str)> {
+        self.items.iter().map(|(item, why)| (item, why.as_str()))
+    }
+}
+
+fn sentence(path: &[u8], why: &str) -> String {
+    format!("/{}: {why}", String::from_utf8_lossy(path))
+}
+
+/// A walk that tells paths.
+struct Told<'i> {
+    items: &'i BTreeMap<ItemId, String>,
+    paths: Vec<String>,
+    more: u64,
+}
+
+impl Told<'_> {
     fn tell(&mut self, path: &[u8], why: &str) {
         if self.paths.len() < PATHS_MAX {
-            self.paths.push(format!("/{}: {why}", String::from_utf8_lossy(path)));
+            self.paths.push(sentence(path, why));
         } else {
             self.more += 1;
         }

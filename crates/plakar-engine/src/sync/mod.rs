@@ -14,35 +14,36 @@
 //! Everything that is sent was proven by its ids on the way. What was announced before a sync was ended is not sent
 //! again: the destination's index knows it.
 
-mod blocks;
-mod diff;
+pub(crate) mod blocks;
+pub(crate) mod diff;
 mod estimate;
-mod lost;
+pub(crate) mod lost;
 mod plan;
-mod stored;
+mod run;
+pub(crate) mod stored;
 mod transfer;
-mod translate;
+pub(crate) mod translate;
 
 pub use estimate::{Estimate, estimate};
 pub use plan::{Identity, Plan, Selection};
 
-use crate::block::Compression;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::index::segment::Author;
 use crate::log::Snapshot;
 use crate::log::fact::{Partial, Row};
-use crate::push::{Checkpoints, Schedule};
+use crate::push::Checkpoints;
 use crate::read::{CACHE_BYTES_DEFAULT, Reader};
 use crate::repository::Repository;
 use crate::tree::Subtree;
-use crate::write::{Ended, Session, SessionOptions, remove};
+use crate::write::{Ended, remove};
 use blocks::Blocks;
 use lost::Lost;
 use plakar_store::Store;
 use plan::{Common, CommonGround};
+pub(crate) use run::{Moving, Run, begin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use stored::ZeroChunk;
 
 /// How often one snapshot is begun again because cleanups at the destination took away what it relied on.
@@ -108,63 +109,6 @@ pub struct SyncReport {
     pub removed: u64,
 }
 
-/// A sync in progress, as far as it is the same for all snapshots.
-struct Run<'o> {
-    source: &'o Repository,
-    reader: &'o Reader,
-    store: &'o Arc<dyn Store>,
-    options: &'o SyncOptions,
-    observer: &'o mut dyn SyncObserver,
-    interrupted: &'o AtomicBool,
-    schedule: Schedule,
-}
-
-/// One snapshot on its way.
-struct Moving {
-    session: Session,
-    partial: Partial,
-    counts: Counts,
-    /// Bytes of the snapshots before.
-    before: u64,
-}
-
-impl Run<'_> {
-    fn stop_if_interrupted(&mut self, moving: &mut Moving) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            moving.session.checkpoint(Some(moving.partial.clone()))?;
-            return Err(Error::Interrupted);
-        }
-        Ok(())
-    }
-
-    /// To be called whenever something was given to the session.
-    fn stored(&mut self, moving: &mut Moving) -> Result<()> {
-        let bytes = moving.before + moving.session.stored_bytes();
-        self.schedule.bytes += bytes - std::mem::replace(&mut moving.counts.bytes, bytes);
-        self.observer.progress(&moving.counts);
-        if self.schedule.is_due() {
-            moving.session.checkpoint(Some(moving.partial.clone()))?;
-            self.schedule.done();
-        }
-        Ok(())
-    }
-
-    /// The same, in the middle of a file that is cut anew.
-    fn translated(&mut self, session: &mut Session, counts: &mut Counts, bytes: u64) -> Result<()> {
-        counts.translated += bytes;
-        self.schedule.bytes += bytes;
-        self.observer.progress(counts);
-        if self.schedule.is_due() || self.interrupted.load(Ordering::Relaxed) {
-            session.checkpoint(None)?;
-            self.schedule.done();
-        }
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
-        }
-    }
-}
-
 /// Sends the snapshots of `source` that `destination` lacks; `store` is the destination's, to be written. Returns what was
 /// done, and the destination as it is afterwards.
 ///
@@ -187,11 +131,12 @@ pub fn sync(
         removed_there: plan.removed_there.len() as u64,
         ..SyncReport::default()
     };
-    let schedule = Schedule::new(&options.checkpoints);
     let reader = &Reader::new(source, CACHE_BYTES_DEFAULT);
-    let mut run = Run { source, reader, store, options, observer, interrupted, schedule };
+    let sides = Sides { source, reader, store };
+    let mut run = Run::new(options, observer, interrupted);
     for (identity, snapshot) in &plan.missing {
-        let (sent, after) = send(&mut run, destination, snapshot, identity, &ground, &mut report.counts)?;
+        let (sent, after) =
+            send(&mut run, &sides, destination, snapshot, identity, &ground, &mut report.counts)?;
         destination = after;
         match sent {
             Sent::Published(session, row) => {
@@ -201,7 +146,11 @@ pub fn sync(
             }
             Sent::Withheld(lost) => {
                 report.withheld += 1;
-                let (paths, more) = lost.tell_paths(reader, &snapshot.row.root.node)?;
+                let (mut paths, more) = lost.tell_paths(reader, &snapshot.row.root.node)?;
+                if paths.is_empty() {
+                    // When it was looked for once more, it was there again.
+                    paths = lost.items().map(|(item, why)| format!("{item}: {why}")).collect();
+                }
                 run.observer.withheld(snapshot.row, &paths, more);
             }
         }
@@ -214,6 +163,13 @@ pub fn sync(
     Ok((report, destination))
 }
 
+/// What a sync reads from, and what it writes to.
+struct Sides<'a> {
+    source: &'a Repository,
+    reader: &'a Reader,
+    store: &'a Arc<dyn Store>,
+}
+
 enum Sent {
     Published(SessionId, Box<Row>),
     Withheld(Lost),
@@ -222,6 +178,7 @@ enum Sent {
 /// Sends one snapshot.
 fn send(
     run: &mut Run,
+    sides: &Sides,
     destination: Repository,
     snapshot: &Snapshot<'_>,
     identity: &Identity,
@@ -240,10 +197,11 @@ fn send(
             .map(|(session, ..)| session)
             .collect();
         let bases: Vec<_> = base.iter().map(|base| base.session).collect();
-        let (session, held) = begin(run, destination, &bases, &hints)?;
+        let (session, held) = begin(run.options, destination, sides.store, &bases, &hints)?;
         let base = base.filter(|base| held.contains(&base.session));
-        let mut moving = Moving { session, partial: partial.clone(), counts: *counts, before: counts.bytes };
-        let (root, lost) = bring(run, &snapshot.row.root, base, &mut moving)?;
+        let mut moving =
+            Moving { session, partial: Some(partial.clone()), counts: *counts, before: counts.bytes };
+        let (root, lost) = bring(run, sides, &snapshot.row.root, base, &mut moving)?;
         moving.session.flush()?;
         let id = moving.session.id();
         *counts = Counts { bytes: moving.before + moving.session.stored_bytes(), ..moving.counts };
@@ -265,32 +223,16 @@ fn send(
     )))
 }
 
-fn begin(
-    run: &Run,
-    destination: Repository,
-    bases: &[SessionId],
-    hints: &[SessionId],
-) -> Result<(Session, Vec<SessionId>)> {
-    let (options, level) = (run.options, destination.base.config.compression);
-    let session = SessionOptions {
-        author: options.author,
-        compression: Compression { level, verify: options.verify },
-        workers: options.workers,
-        now: options.now,
-        may_admin: options.may_admin,
-    };
-    Session::begin(destination, run.store.clone(), session, bases, hints)
-}
-
 /// Stores the tree at the destination. Returns its root there.
 fn bring(
     run: &mut Run,
+    sides: &Sides,
     root: &Subtree,
     base: Option<&Common>,
     moving: &mut Moving,
 ) -> Result<(Option<Subtree>, Lost)> {
-    let (source, reader) = (run.source, run.reader);
-    let mut blocks = Blocks::new(source, reader);
+    let Sides { source, reader, .. } = *sides;
+    let mut blocks = Blocks::new(&source.base, reader);
     if source.base.config.domain == moving.session.repository().base.config.domain {
         // Within a domain one tree has one root; a base of which that is not true is none.
         let old = base.filter(|base| base.source == base.destination).map(|base| base.source);

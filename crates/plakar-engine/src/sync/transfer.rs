@@ -72,7 +72,7 @@ fn send(
         blocks.lost(e)?;
     }
     for wanted in slow {
-        match blocks.reader.with_item(&wanted.item, &mut <[u8]>::to_vec) {
+        match blocks.item(&wanted.item) {
             Ok(bytes) => {
                 if !moving.session.has(&wanted.item)? {
                     moving.session.put_item(wanted.owner, wanted.item, &bytes)?;

@@ -9,4 +9,4 @@ mod pipeline;
 mod session;
 
 pub use pipeline::Stored;
-pub use session::{Ended, Owner, Session, SessionOptions, remove};
+pub use session::{Ended, Owner, Session, SessionOptions, mark_bad, remove};

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{ChunkId, EpochId, NodeId, ObjectHash, SessionId};
 use crate::index::ID_PREFIX_LEN;
 use crate::index::segment::{Author, EMBEDDED_MAX, Location, SegmentBuilder, SegmentSource, segment_name};
-use crate::log::fact::{Fact, Partial, Prepared, Row, SegmentRef};
+use crate::log::fact::{Bad, Fact, Partial, Prepared, Row, SegmentRef};
 use crate::log::object;
 use crate::log::state::ProtocolFact;
 use crate::pack::pack_name;
@@ -413,6 +413,11 @@ impl Session {
         Ok((Ended::Lost, self.repo))
     }
 
+    /// Ends a session that has nothing to say. What it stored since its last checkpoint, nobody will find.
+    pub(crate) fn give_up(self) -> Repository {
+        self.repo
+    }
+
     /// Whether what this session said stands in the log: a store may have lost it.
     fn is_published(&self, row: bool) -> bool {
         let view = &self.repo.state.view;
@@ -543,6 +548,22 @@ pub(super) fn put_segment(store: &dyn Store, bytes: Vec<u8>) -> Result<SegmentRe
     let hash = ObjectHash(*blake3::hash(&bytes).as_bytes());
     store.put(&segment_name(&hash), &[&bytes])?;
     Ok(SegmentRef::Stored(hash))
+}
+
+/// Notes copies that cannot be read, so that nobody relies on them and whoever reads tries them last.
+pub fn mark_bad(
+    repo: &mut Repository,
+    store: &dyn Store,
+    author: &Author,
+    bad: &[Bad],
+    now: i64,
+) -> Result<()> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let facts: Vec<_> = bad.iter().copied().map(Fact::Bad).collect();
+    put_facts(&facts, store, author, repo, now)?;
+    repo.refresh()
 }
 
 /// Removes publications: they are no longer visible here.

@@ -5,11 +5,14 @@ use super::object::{self, Class, LOG_BYTES_MAX};
 use crate::crypto::seal::Sealer;
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
-use plakar_store::{Name, ReadStore};
-use std::collections::{BTreeMap, HashSet};
+use plakar_store::{Name, Range, ReadStore};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How often the listings may differ before it is given up: writers do not put that fast.
 const ROUNDS_MAX: usize = 100;
+
+/// New objects that have no more bytes together are asked for together, far away.
+const TOGETHER_BYTES: u64 = 4 << 20;
 
 /// One log object that counts: its facts and when the store received it.
 pub struct LogObject {
@@ -39,11 +42,21 @@ impl Log {
     /// # Errors
     /// Store errors. Objects that are damaged are no error here: see [`damaged`](Self::damaged).
     pub fn read(&mut self, store: &dyn ReadStore, sealer: &Sealer) -> Result<()> {
+        let far = !store.capabilities().local;
         let mut names = list(store)?;
         let mut missed = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            let gone = self.fetch(store, sealer, &names)?;
-            let again = list(store)?;
+            let (gone, again) = if far {
+                // The second listing need not wait for what the first one named.
+                std::thread::scope(|scope| {
+                    let again = scope.spawn(|| list(store));
+                    let gone = self.fetch(store, sealer, &names);
+                    (gone, again.join().expect("a listing does not panic"))
+                })
+            } else {
+                (self.fetch(store, sealer, &names), list(store))
+            };
+            let (gone, again) = (gone?, again?);
             // What is listed before and after, and not there in between, is asked for once more.
             if again == names && gone == missed {
                 let hashes = names.keys().filter_map(object::hash_in_name);
@@ -60,40 +73,37 @@ impl Log {
     }
 
     /// Reads what is new of `names`. Returns what was not there.
-    fn fetch(
-        &mut self,
-        store: &dyn ReadStore,
-        sealer: &Sealer,
-        names: &BTreeMap<Name, i64>,
-    ) -> Result<Vec<Name>> {
+    fn fetch(&mut self, store: &dyn ReadStore, sealer: &Sealer, names: &Names) -> Result<Vec<Name>> {
         let mut gone = Vec::new();
+        let far = !store.capabilities().local;
+        let news: Vec<_> = names.iter().rev().filter(|(name, _)| !self.knows(name)).collect();
         // Checkpoints are in `admin/` and mostly younger than what they cover: meeting them first saves requests.
         let (admin, log): (Vec<_>, Vec<_>) =
-            names.iter().rev().partition(|(name, _)| name.as_str().starts_with(Class::Admin.folder()));
-        for (name, received_ms) in admin.into_iter().chain(log) {
-            let hash = object::hash_in_name(name);
-            let known = self.objects.contains_key(name) || hash.is_some_and(|h| self.covered.contains(&h));
-            if known {
-                continue;
-            }
-            let facts = match store.get(name, LOG_BYTES_MAX) {
-                Ok(bytes) => object::decode(name, bytes, sealer),
-                Err(e) => Err(e.into()),
-            };
-            match facts {
-                Ok(facts) => {
-                    for fact in &facts {
-                        if let Fact::Checkpoint(checkpoint) = fact {
-                            self.covered.extend(&checkpoint.covers);
-                        }
-                    }
-                    self.damaged.remove(name);
-                    self.objects.insert(name.clone(), LogObject { facts, received_ms: *received_ms });
+            news.into_iter().partition(|(name, _)| name.as_str().starts_with(Class::Admin.folder()));
+        let little = admin.iter().chain(&log).map(|(_, object)| object.len).sum::<u64>() <= TOGETHER_BYTES;
+        let mut together = if far && little { ask(store, admin.iter().chain(&log)) } else { HashMap::new() };
+        for group in [admin, log] {
+            for (name, object) in group {
+                if self.knows(name) {
+                    continue;
                 }
-                // Gone since it was listed: the next round shows what stands for it.
-                Err(e) if e.is_not_found() => gone.push(name.clone()),
-                Err(e) if e.is_damage() => drop(self.damaged.insert(name.clone(), e)),
-                Err(e) => return Err(e),
+                let bytes = together.remove(name).unwrap_or_else(|| store.get(name, LOG_BYTES_MAX));
+                match bytes.map_err(Error::from).and_then(|bytes| object::decode(name, bytes, sealer)) {
+                    Ok(facts) => {
+                        for fact in &facts {
+                            if let Fact::Checkpoint(checkpoint) = fact {
+                                self.covered.extend(&checkpoint.covers);
+                            }
+                        }
+                        self.damaged.remove(name);
+                        let received_ms = object.received_ms;
+                        self.objects.insert(name.clone(), LogObject { facts, received_ms });
+                    }
+                    // Gone since it was listed: the next round shows what stands for it.
+                    Err(e) if e.is_not_found() => gone.push(name.clone()),
+                    Err(e) if e.is_damage() => drop(self.damaged.insert(name.clone(), e)),
+                    Err(e) => return Err(e),
+                }
             }
         }
         let covered = &self.covered;
@@ -102,6 +112,11 @@ impl Log {
         self.damaged.retain(|name, _| !is_covered(name));
         gone.retain(|name| !is_covered(name));
         Ok(gone)
+    }
+
+    fn knows(&self, name: &Name) -> bool {
+        self.objects.contains_key(name)
+            || object::hash_in_name(name).is_some_and(|hash| self.covered.contains(&hash))
     }
 
     /// Objects that a checkpoint covers and that are still there: the next checkpoint covers them too, because it
@@ -122,13 +137,53 @@ impl Log {
     }
 }
 
-fn list(store: &dyn ReadStore) -> Result<BTreeMap<Name, i64>> {
-    let mut names = BTreeMap::new();
-    for class in [Class::Log, Class::Admin] {
+/// What is listed of a log object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Named {
+    len: u64,
+    received_ms: i64,
+}
+
+type Names = BTreeMap<Name, Named>;
+
+/// Lists both folders, on a store far away at the same time. That is as good as one after the other: names are never
+/// used twice, so what two rounds agree on is what was there between them.
+fn list(store: &dyn ReadStore) -> Result<Names> {
+    let folder = |class: Class| -> Result<Names> {
+        let mut names = Names::new();
         store.list(class.folder(), &mut |object| {
-            names.insert(object.name, object.received_ms);
+            names.insert(object.name, Named { len: object.len, received_ms: object.received_ms });
             Ok(())
         })?;
-    }
+        Ok(names)
+    };
+    let (log, admin) = if store.capabilities().local {
+        let log = folder(Class::Log)?;
+        (Ok(log), folder(Class::Admin))
+    } else {
+        std::thread::scope(|scope| {
+            let admin = scope.spawn(|| folder(Class::Admin));
+            (folder(Class::Log), admin.join().expect("a listing does not panic"))
+        })
+    };
+    let mut names = log?;
+    names.append(&mut admin?);
     Ok(names)
+}
+
+/// Reads these objects in one request.
+fn ask<'n>(
+    store: &dyn ReadStore,
+    objects: impl Iterator<Item = &'n (&'n Name, &'n Named)>,
+) -> HashMap<Name, plakar_store::Result<Vec<u8>>> {
+    let (names, ranges): (Vec<_>, Vec<_>) = objects
+        .map(|(name, object)| {
+            let range = Range { name: (*name).clone(), offset: 0, len: object.len as usize };
+            ((*name).clone(), range)
+        })
+        .unzip();
+    if ranges.is_empty() {
+        return HashMap::new();
+    }
+    names.into_iter().zip(store.get_ranges(&ranges)).collect()
 }

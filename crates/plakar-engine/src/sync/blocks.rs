@@ -10,6 +10,7 @@ use crate::repository::Unlocked;
 use crate::write::Owner;
 use lru::LruCache;
 use plakar_store::{ErrorKind, Name, Range};
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +20,9 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 const WAVE_BYTES: usize = 8 << 20;
 /// Blocks of one pack that are no further apart are read as one range.
 const GAP_MAX: u64 = 32 << 10;
+
+/// An index is asked for so many items together: what it reads for them is kept until they are looked up.
+pub const ASKED_MAX: usize = 1 << 10;
 
 /// An item that the destination lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,25 +176,25 @@ impl<'a> Blocks<'a> {
     /// What is wanted, by blocks, in the order in which they lie in packs, packs in the order they were met; and what no
     /// place is known for.
     pub fn group(&mut self, wanted: Vec<Wanted>) -> (Vec<Group>, Vec<Wanted>) {
-        if !self.local {
-            self.reader.prefetch(&wanted.iter().map(|wanted| wanted.item).collect::<Vec<_>>());
-        }
-        let (mut groups, mut nowhere) = (std::collections::HashMap::new(), Vec::new());
-        let mut packs = std::collections::HashMap::new();
-        for wanted in wanted {
-            let Some(place) = self.reader.places(&wanted.item).ok().and_then(|p| p.first().copied()) else {
-                nowhere.push(wanted);
+        let (mut groups, mut packs, mut nowhere) = (HashMap::new(), HashMap::new(), Vec::new());
+        for (number, one) in wanted.iter().enumerate() {
+            if !self.local && number % ASKED_MAX == 0 {
+                let next = wanted[number..].iter().take(ASKED_MAX);
+                self.reader.prefetch(&next.map(|wanted| wanted.item).collect::<Vec<_>>());
+            }
+            let Some(place) = self.reader.places(&one.item).ok().and_then(|p| p.first().copied()) else {
+                nowhere.push(*one);
                 continue;
             };
             let next = packs.len();
             let pack = *packs.entry(place.pack).or_insert(next);
             let group = groups.entry((pack, place.offset)).or_insert_with(|| Group {
                 place,
-                kind: wanted.item.kind,
+                kind: one.item.kind,
                 wanted: Vec::new(),
                 kept: self.kept.peek(&key(&place)).cloned(),
             });
-            group.wanted.push((place.ordinal, wanted));
+            group.wanted.push((place.ordinal, *one));
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(key, _)| *key);

@@ -1,6 +1,6 @@
 //! Sending one snapshot within a domain: what the destination lacks, in blocks that are not sealed anew.
 
-use super::blocks::{Blocks, Proven, Wanted};
+use super::blocks::{ASKED_MAX, Blocks, Proven, Wanted};
 use super::diff::Diff;
 use super::lost::Lost;
 use super::{Moving, Run};
@@ -22,26 +22,32 @@ pub fn transfer(
 ) -> Result<Lost> {
     let mut lost = Lost::default();
     let mut diff = Diff::new(root, old);
-    let (mut batch, mut queued) = (Vec::new(), HashSet::new());
+    let mut batch = Vec::new();
     loop {
         run.stop_if_interrupted(moving)?;
-        let mut wave = Vec::new();
-        let more = diff.wave(blocks, &mut wave, &mut lost)?;
-        moving.session.prefetch(&wave.iter().map(|wanted| wanted.item).collect::<Vec<_>>());
-        for wanted in wave {
-            if !queued.contains(&wanted.item) && !moving.session.has(&wanted.item)? {
-                queued.insert(wanted.item);
-                batch.push(wanted);
-            }
-        }
+        let more = diff.wave(blocks, &mut batch, &mut lost)?;
         if batch.len() >= BATCH_MAX || blocks.is_full() || !more {
-            send(run, blocks, std::mem::take(&mut batch), moving, &mut lost)?;
-            queued.clear();
+            let lacking = lacking(std::mem::take(&mut batch), moving)?;
+            send(run, blocks, lacking, moving, &mut lost)?;
         }
         if !more {
             return Ok(lost);
         }
     }
+}
+
+/// What of `items` the destination lacks, each once.
+fn lacking(items: Vec<Wanted>, moving: &mut Moving) -> Result<Vec<Wanted>> {
+    let (mut seen, mut lacking) = (HashSet::new(), Vec::new());
+    for some in items.chunks(ASKED_MAX) {
+        moving.session.prefetch(&some.iter().map(|wanted| wanted.item).collect::<Vec<_>>());
+        for wanted in some {
+            if seen.insert(wanted.item) && !moving.session.has(&wanted.item)? {
+                lacking.push(*wanted);
+            }
+        }
+    }
+    Ok(lacking)
 }
 
 fn send(

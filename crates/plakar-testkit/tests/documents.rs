@@ -209,6 +209,7 @@ fn the_arrows_that_do_not_exist_do_not_exist() {
         |name: &str| normal(name).iter().filter(|d| ours.contains(d)).map(String::as_str).collect::<Vec<_>>();
 
     assert_eq!(ours_of("plakar-store"), [""; 0]);
+    assert_eq!(ours_of("plakar-store-sqlite"), ["plakar-store"]);
     assert_eq!(ours_of("plakar-engine"), ["plakar-store"]);
     assert!(!ours_of("plakar-fs").contains(&"plakar-store"));
     for (name, sections) in &crates {

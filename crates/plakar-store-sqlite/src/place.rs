@@ -1,0 +1,108 @@
+//! Where the database file is, and whether SQLite can do its work there.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use plakar_store::{Error, ErrorKind, Result};
+
+use crate::network;
+
+/// How long a writer waits for other processes' writers. A put holds the lock for as long as its bytes take to
+/// be written, a barrier not at all.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The longest path that SQLite opens, with room for what it appends.
+const PATH_BYTES_MAX: usize = 500;
+
+/// The place of a database file.
+#[derive(Debug)]
+pub struct Place {
+    /// Absolute, as it was given.
+    pub path: PathBuf,
+    /// The same without links: beside it lie the files that SQLite appends `-wal` and `-shm` to.
+    pub file: PathBuf,
+    /// How long a writer waits for others.
+    pub patience: Duration,
+}
+
+impl Place {
+    /// The place of a regular file that is there.
+    ///
+    /// The file is looked at and never opened here: a process that closes a file loses all its POSIX locks on
+    /// it, so a look into it would take away the locks of other handles of this process.
+    pub fn existing(path: &Path) -> Result<Place> {
+        let path = absolute(path)?;
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotADirectory => Error::new(ErrorKind::Foreign, path.display().to_string()),
+            _ => Error::io(format!("open {}", path.display()), e),
+        };
+        if !fs::metadata(&path).map_err(failed)?.is_file() {
+            return Err(Error::new(ErrorKind::Foreign, format!("{}: no file", path.display())));
+        }
+        let file = fs::canonicalize(&path).map_err(failed)?;
+        Place { path, file, patience: PATIENCE }.usable()
+    }
+
+    /// The place of a file that is to be made in a folder that is there.
+    pub fn new(path: &Path) -> Result<Place> {
+        let path = absolute(path)?;
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(exists(&path));
+        }
+        let failed = |e| Error::io(format!("create {}", path.display()), e);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        };
+        let file = fs::canonicalize(folder).map_err(failed)?.join(name);
+        Place { path, file, patience: PATIENCE }.usable()
+    }
+
+    /// The file that SQLite keeps beside the database under the same name and `suffix`.
+    pub fn beside(&self, suffix: &str) -> PathBuf {
+        let mut file = self.file.clone().into_os_string();
+        file.push(suffix);
+        file.into()
+    }
+
+    /// For messages.
+    pub fn location(&self) -> String {
+        format!("sqlite://{}", self.path.display())
+    }
+
+    /// Device and number of the file that bears the name now.
+    pub fn inode(&self) -> io::Result<(u64, u64)> {
+        fs::metadata(&self.file).map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    fn usable(self) -> Result<Place> {
+        let failed = |e| Error::io(format!("open {}", self.location()), e);
+        if self.file.as_os_str().len() > PATH_BYTES_MAX {
+            let why = format!("SQLite opens no path of more than {PATH_BYTES_MAX} bytes");
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidFilename, why)));
+        }
+        let folder = self.file.parent().unwrap_or(&self.file);
+        match network::refusal_of(folder).map_err(failed)? {
+            Some(kind) => {
+                let why = format!(
+                    "the file system ({kind}) is shared with other machines, which the locks and the shared memory \
+                     of SQLite do not reach; use a store in a folder there"
+                );
+                Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, why)))
+            }
+            None => Ok(self),
+        }
+    }
+}
+
+/// Something has the place already.
+pub fn exists(path: &Path) -> Error {
+    Error::new(ErrorKind::Exists, format!("{}: something is there", path.display()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io(format!("open {}", path.display()), e))
+}

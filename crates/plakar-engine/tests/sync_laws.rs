@@ -1,18 +1,20 @@
 //! What holds of every sync: both sides show the same snapshots, every byte comes back, what is sent is what was
 //! missing, and the source stays as it was.
 
+use plakar_engine::block::Compression;
+use plakar_engine::id::WriterId;
+use plakar_engine::index::segment::Author;
+use plakar_engine::log::fact::Row;
+use plakar_engine::sync::{Plan, Selection};
+use plakar_engine::write::{Ended, Session, SessionOptions};
 use plakar_store::wrap::Counting;
 use plakar_store::{MemoryStore, Store};
+use plakar_testkit::collecting::{Collecting, Which, collect};
 use plakar_testkit::source::{Node, Tree, noise};
 use plakar_testkit::syncing::*;
 use plakar_testkit::world::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-fn store(making: Making) -> Arc<dyn Store> {
-    let store = MemoryStore::new();
-    create(&store, making).unwrap();
-    Arc::new(store)
-}
 
 fn tree(seed: u64, files: usize) -> Tree {
     let mut tree = Tree::default();
@@ -23,27 +25,307 @@ fn tree(seed: u64, files: usize) -> Tree {
     tree
 }
 
+fn shared(store: &MemoryStore) -> Arc<dyn Store> {
+    Arc::new(store.clone())
+}
+
+fn at(now: i64) -> Pushing<'static> {
+    Pushing { now, ..Pushing::default() }
+}
+
+/// Pushes and notes what is in it. Returns its UUID.
+fn pushed(store: &Arc<dyn Store>, tree: &Tree, now: i64, known: &mut Known) -> String {
+    let uuid = push(store, tree, &at(now)).clean().row.uuid_text();
+    known.insert(uuid.clone(), expected(tree));
+    uuid
+}
+
+fn set(uuids: &[&String]) -> BTreeSet<String> {
+    uuids.iter().map(|uuid| (*uuid).clone()).collect()
+}
+
+/// Publishes another snapshot in `store`: what `change` makes of the row of one that is there. The tree stays.
+fn publish_like(store: &Arc<dyn Store>, uuid: &str, change: impl FnOnce(&mut Row)) {
+    let repo = open(store.clone()).unwrap();
+    let (session, mut row) = {
+        let snapshots = repo.state().snapshots();
+        let like = snapshots.iter().find(|s| s.row.uuid_text() == uuid).unwrap();
+        (like.session, like.row.clone())
+    };
+    change(&mut row);
+    let options = SessionOptions {
+        author: Author { replica: repo.base().replica().id, writer: WriterId([5; 16]) },
+        compression: Compression { level: 1, verify: true },
+        workers: 1,
+        now: 1_700_000_000,
+        may_admin: false,
+    };
+    let (session, held) = Session::begin(repo, store.clone(), options, &[session], &[]).unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(session.publish(Some(row)).unwrap().0, Ended::Published);
+}
+
 #[test]
-fn a_first_sync_gives_everything_and_a_second_nothing() {
-    for (from, to) in [(true, true), (false, false), (true, false), (false, true)] {
-        let making = |encrypted| Making { encrypted, ..Making::default() };
-        let (a, b) = (store(making(from)), store(making(to)));
-        let trees: Vec<_> = (0..3).map(|n| tree(n, 40)).collect();
-        for (n, tree) in trees.iter().enumerate() {
-            push(&a, tree, &Pushing { now: 1000 + n as i64, ..Pushing::default() }).clean();
+fn a_first_sync_gives_everything_and_a_second_asks_nothing_of_either_store() {
+    for domains in Domains::ALL {
+        println!("{domains:?}");
+        let (from, to) = domains.empty(32 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        for n in 0..3 {
+            pushed(&a, &tree(n, 40), 1000 + n as i64, &mut known);
         }
+        pushed(&a, &Tree::of_everything(1), 1003, &mut known);
+        let before = from.snapshot();
         let (report, _) = synced(&a, &b);
-        assert_eq!((report.counts.snapshots, report.present), (3, 0));
-        let there = healthy(b.clone());
-        assert_eq!(lines(&there), lines(&open(a.clone()).unwrap()));
-        for (snapshot, tree) in there.state().snapshots().iter().zip(&trees) {
-            let restored = restore(&there, &snapshot.row.root.node);
-            assert_eq!(restored.problems.len(), 0);
-            assert_eq!(restored.entries, expected(tree));
-        }
-        let counting = Arc::new(Counting::new(b.clone()));
-        let (report, _) = synced(&a, &(counting.clone() as Arc<dyn Store>));
-        assert_eq!((report.counts.snapshots, report.present), (0, 3));
-        assert_eq!(counting.counts().put, 0);
+        assert_eq!((report.counts.snapshots, report.present), (4, 0));
+        assert_eq!(shown(b.clone(), &known, "after the first"), known.keys().cloned().collect());
+        assert_eq!(lines(&open(b.clone()).unwrap()), lines(&open(a.clone()).unwrap()));
+        let (here, there) = (roots(a.clone()), roots(b.clone()));
+        assert_eq!(here == there, domains.same(), "roots are equal within a domain, and only there");
+
+        let (here, there) = (Arc::new(Counting::new(from.clone())), Arc::new(Counting::new(to.clone())));
+        let store: Arc<dyn Store> = there.clone();
+        let (source, destination) = (open(here.clone()).unwrap(), open(store.clone()).unwrap());
+        here.reset();
+        there.reset();
+        let (_, result) = sync_opened(&source, destination, &store, &Syncing::default());
+        let report = result.unwrap().0;
+        assert_eq!((report.counts.snapshots, report.present, report.counts.bytes), (0, 4, 0));
+        assert_eq!((here.counts().requests(), there.counts().requests()), (0, 0));
+        assert!(from.snapshot() == before, "the source is as it was");
     }
+}
+
+/// A→B→C equals A→C, and what comes home to its own domain is what it was there.
+#[test]
+fn a_snapshot_is_the_same_whichever_way_it_came() {
+    for domains in Domains::ALL {
+        println!("{domains:?}");
+        let (from, through) = domains.empty(32 << 10);
+        let (through_b, straight) = (copy_of(&from.snapshot()), copy_of(&from.snapshot()));
+        let (a, b, c, d) = (shared(&from), shared(&through), shared(&through_b), shared(&straight));
+        let mut known = Known::new();
+        pushed(&a, &Tree::of_everything(2), 1000, &mut known);
+        pushed(&a, &tree(1, 30), 1001, &mut known);
+        pushed(&a, &tree(2, 30), 1002, &mut known);
+        synced(&a, &b);
+        synced(&b, &c);
+        synced(&a, &d);
+        for (store, name) in [(&b, "B"), (&c, "C"), (&d, "D")] {
+            assert_eq!(shown(store.clone(), &known, name).len(), 3);
+        }
+        let rows = |store: &Arc<dyn Store>| -> Vec<Row> {
+            open(store.clone()).unwrap().state().snapshots().iter().map(|s| s.row.clone()).collect()
+        };
+        assert!(rows(&a).iter().all(|row| row.origin.is_none()));
+        assert!(rows(&b).iter().all(|row| row.origin.is_none() == domains.same()));
+        assert_eq!(rows(&c), rows(&a));
+        assert_eq!(rows(&d), rows(&a));
+        // They know each other as the same: nothing is left to send, in any direction.
+        for (from, to) in [(&c, &a), (&d, &b), (&c, &d), (&b, &a), (&a, &c)] {
+            let (report, _) = synced(from, to);
+            assert_eq!((report.counts.snapshots, report.present), (0, 3));
+        }
+    }
+}
+
+#[test]
+fn a_root_is_the_same_with_a_base_without_one_and_after_the_base_was_removed() {
+    for domains in Domains::ALL {
+        println!("{domains:?}");
+        let (from, empty) = domains.empty(32 << 10);
+        let a = shared(&from);
+        let mut known = Known::new();
+        let mut newer = Tree::of_everything(3);
+        newer.put("d-chunk-tree", Node::file(noise(9, 31_000))).remove("h").rename("k/l", "moved");
+        let older = pushed(&a, &Tree::of_everything(3), 1000, &mut known);
+        let uuid = pushed(&a, &newer, 1001, &mut known);
+        let only = |uuid: &str| {
+            let repo = open(a.clone()).unwrap();
+            let snapshots = repo.state().snapshots();
+            let session = snapshots.iter().find(|s| s.row.uuid_text() == uuid).unwrap().session;
+            Selection { only: Some([session].into()), ..Selection::default() }
+        };
+        let send = |to: &Arc<dyn Store>, uuid: &str| {
+            let syncing = Syncing { selection: only(uuid), ..Syncing::default() };
+            let report = sync_stores(a.clone(), to, &syncing).1.unwrap().0;
+            assert_eq!(report.counts.snapshots, 1, "exactly what was selected is sent");
+        };
+        let with = shared(&MemoryStore::from_snapshot(empty.snapshot()));
+        synced(&a, &with);
+        let without = shared(&MemoryStore::from_snapshot(empty.snapshot()));
+        send(&without, &uuid);
+        let removed = shared(&MemoryStore::from_snapshot(empty.snapshot()));
+        send(&removed, &older);
+        remove(&removed, &older);
+        send(&removed, &uuid);
+        // The other way round: the base is the snapshot after it.
+        let after = shared(&MemoryStore::from_snapshot(empty.snapshot()));
+        send(&after, &uuid);
+        send(&after, &older);
+        assert_eq!(shown(with.clone(), &known, "with"), set(&[&uuid, &older]));
+        assert_eq!(shown(without.clone(), &known, "without"), set(&[&uuid]));
+        assert_eq!(shown(removed.clone(), &known, "removed"), set(&[&uuid]));
+        let wanted = roots(with);
+        for store in [without, removed, after] {
+            for (uuid, root) in roots(store) {
+                assert_eq!(root, wanted[&uuid]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_removed_stays_removed_unless_it_is_asked_for() {
+    for domains in [Domains::Copies, Domains::OtherKeys] {
+        for folded in [false, true] {
+            println!("{domains:?}, the log folded: {folded}");
+            let (from, to) = domains.empty(32 << 10);
+            let (a, b) = (shared(&from), shared(&to));
+            let mut known = Known::new();
+            let first = pushed(&a, &tree(1, 10), 1000, &mut known);
+            let second = pushed(&a, &tree(2, 10), 1001, &mut known);
+            let third = pushed(&a, &tree(3, 10), 1002, &mut known);
+            synced(&a, &b);
+            remove(&b, &first);
+            remove(&a, &third);
+            let mut own = BTreeSet::new();
+            while folded && to.names().iter().all(|name| !is_checkpoint(&to, name)) {
+                own.insert(pushed(&b, &tree(4, 2), 2000 + own.len() as i64, &mut known));
+            }
+            assert_eq!(folded, !own.is_empty());
+            let showing = |uuids: &[&String]| set(uuids).union(&own).cloned().collect::<BTreeSet<_>>();
+            let sync = |selection| sync_stores(a.clone(), &b, &Syncing { selection, ..Syncing::default() });
+
+            let report = sync(Selection::default()).1.unwrap().0;
+            assert_eq!((report.counts.snapshots, report.present, report.removed_there), (0, 1, 1));
+            assert_eq!(shown(b.clone(), &known, "removed there"), showing(&[&second, &third]));
+            // It comes back to A, where nobody removed it, and A's removal holds against B.
+            let report = synced(&b, &a).0;
+            assert_eq!((report.counts.snapshots, report.removed_there), (own.len() as u64, 1));
+
+            let report = sync(Selection { follow_removals: true, ..Selection::default() }).1.unwrap().0;
+            assert_eq!((report.removed, report.counts.snapshots), (1, 0));
+            assert_eq!(shown(b.clone(), &known, "followed"), showing(&[&second]));
+            let report = sync(Selection { follow_removals: true, ..Selection::default() }).1.unwrap().0;
+            assert_eq!((report.removed, report.counts.snapshots), (0, 0), "once");
+
+            let report = sync(Selection { resurrect: true, ..Selection::default() }).1.unwrap().0;
+            assert_eq!((report.counts.snapshots, report.removed_there), (1, 0));
+            assert_eq!(shown(b.clone(), &known, "resurrected"), showing(&[&first, &second]));
+            let report = sync(Selection { resurrect: true, ..Selection::default() }).1.unwrap().0;
+            assert_eq!(report.counts.snapshots, 0, "once");
+        }
+    }
+}
+
+fn is_checkpoint(store: &MemoryStore, name: &plakar_store::Name) -> bool {
+    let repo = open(shared(store)).unwrap();
+    let says = |fact: &plakar_engine::log::Fact| matches!(fact, plakar_engine::log::Fact::Checkpoint(_));
+    repo.log().objects().any(|(at, object)| at == name && object.facts.iter().any(says))
+}
+
+#[test]
+fn two_snapshots_with_one_uuid_are_both_kept_on_both_sides() {
+    for domains in [Domains::Plain, Domains::Copies, Domains::Sealing, Domains::OtherKeys] {
+        println!("{domains:?}");
+        let (from, to) = domains.empty(32 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        let uuid = pushed(&a, &tree(1, 10), 1000, &mut known);
+        let other = pushed(&b, &tree(2, 10), 1000, &mut known);
+        let row = open(a.clone()).unwrap().state().snapshots()[0].row.clone();
+        publish_like(&b, &other, |like| like.uuid = row.uuid);
+        {
+            let (source, destination) = (open(a.clone()).unwrap(), open(b.clone()).unwrap());
+            let plan = Plan::new(&source, &destination, &Selection::default());
+            assert_eq!((plan.conflicts, plan.missing.len()), (vec![row.uuid], 1));
+        }
+        synced(&a, &b);
+        synced(&b, &a);
+        for store in [&a, &b] {
+            let repo = healthy(store.clone());
+            let snapshots = repo.state().snapshots();
+            let uuids: Vec<_> = snapshots.iter().map(|s| s.row.uuid_text()).collect();
+            assert_eq!((uuids.len(), uuids.iter().filter(|u| **u == uuid).count()), (3, 2));
+            let contents: BTreeSet<_> = snapshots
+                .iter()
+                .filter(|s| s.row.uuid == row.uuid)
+                .map(|s| {
+                    let restored = restore(&repo, &s.row.root.node).entries;
+                    known.iter().find(|(_, entries)| **entries == restored).expect("whole").0
+                })
+                .collect();
+            assert_eq!(contents, BTreeSet::from([&uuid, &other]));
+        }
+        assert_eq!(lines(&open(a.clone()).unwrap()), lines(&open(b.clone()).unwrap()));
+        assert_eq!(synced(&a, &b).0.counts.snapshots + synced(&b, &a).0.counts.snapshots, 0);
+    }
+}
+
+#[test]
+fn snapshots_of_one_moment_and_one_name_are_not_taken_for_each_other() {
+    for domains in [Domains::Plain, Domains::OtherKeys] {
+        let (from, to) = domains.empty(32 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        let first = pushed(&a, &tree(1, 10), 1000, &mut known);
+        synced(&a, &b);
+        // Another tree, and then the same tree again.
+        let second = pushed(&a, &tree(2, 10), 1000, &mut known);
+        let third = pushed(&a, &tree(1, 10), 1000, &mut known);
+        assert_eq!(synced(&a, &b).0.counts.snapshots, 2);
+        assert_eq!(shown(b.clone(), &known, "equal times"), set(&[&first, &second, &third]));
+        assert_eq!(lines(&open(a).unwrap()), lines(&open(b).unwrap()));
+    }
+}
+
+/// A copy, on which snapshots are removed and their packs collected, and a push at the source that uses those packs.
+#[test]
+fn what_a_copy_has_collected_is_sent_again_when_it_is_needed() {
+    for finished in [true, false] {
+        let (from, _) = Domains::Plain.empty(8 << 10);
+        let a = shared(&from);
+        let mut known = Known::new();
+        let both = tree(1, 30);
+        let (mut some, mut rest) = (both.clone(), both.clone());
+        some.0.retain(|path, _| path[0] == b"d1" || path[0] == b"d3");
+        rest.remove("d1").remove("d3");
+        let first = pushed(&a, &some, 1000, &mut known);
+        let second = pushed(&a, &rest, 1001, &mut known);
+        let copy = copy_of(&from.snapshot());
+        let b = shared(&copy);
+        remove(&b, &first);
+        let packs = count(&copy, "packs/");
+        if finished {
+            assert!(collect(&b, Which::Unneeded) > 0 && count(&copy, "packs/") < packs);
+        } else {
+            assert!(Collecting::begin(&b, Which::Unneeded).is_some());
+        }
+        let puts = from.names().len();
+        let third = pushed(&a, &both, 1002, &mut known);
+        assert!(from.names().len() < puts + 5, "the push stores next to nothing");
+        let report = synced(&a, &b).0;
+        assert_eq!((report.counts.snapshots, report.removed_there), (1, 1));
+        assert!(report.counts.bytes > 20_000, "what was collected is sent: {report:?}");
+        assert_eq!(shown(b.clone(), &known, "the copy"), set(&[&second, &third]));
+        // And when all was rewritten meanwhile.
+        collect(&b, Which::All);
+        assert_eq!(shown(b.clone(), &known, "the copy, rewritten"), set(&[&second, &third]));
+        let report = sync_stores(
+            a.clone(),
+            &b,
+            &Syncing {
+                selection: Selection { resurrect: true, ..Selection::default() },
+                ..Syncing::default()
+            },
+        );
+        assert_eq!(report.1.unwrap().0.counts.snapshots, 1);
+        assert_eq!(shown(b.clone(), &known, "resurrected"), set(&[&first, &second, &third]));
+    }
+}
+
+fn count(store: &MemoryStore, prefix: &str) -> usize {
+    store.names().iter().filter(|name| name.as_str().starts_with(prefix)).count()
 }

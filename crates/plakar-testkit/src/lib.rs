@@ -1,7 +1,9 @@
 //! Helpers for tests.
 
+pub mod collecting;
 pub mod fuzz;
 pub mod samples;
 pub mod source;
+pub mod stores;
 pub mod syncing;
 pub mod world;

@@ -83,8 +83,8 @@ pub struct Session {
     /// Segments that no fact has announced yet.
     segments: Vec<SegmentRef>,
     own: HashSet<ObjectHash>,
-    /// Packs of others, and whether they are there.
-    relied: HashMap<ObjectHash, bool>,
+    /// Packs of others, and how long they are: 0 when they are not there.
+    relied: HashMap<ObjectHash, u64>,
     stored_bytes: u64,
     stored_chunk_bytes: u64,
 }
@@ -196,21 +196,20 @@ impl Session {
             if !view.may_rely(place.pack) || view.bad(place.pack, place.offset) {
                 continue;
             }
-            let there = match self.relied.get(&place.pack) {
-                Some(there) => *there,
+            let len = match self.relied.get(&place.pack) {
+                Some(len) => *len,
                 None => {
                     // A pack that was lost, or cut short, must not be relied on just because an index names it.
-                    let end = u64::from(place.offset) + u64::from(place.sealed_len);
-                    let there = match self.store.len(&pack_name(&place.pack)) {
-                        Ok(len) => len >= end,
-                        Err(e) if e.kind() == ErrorKind::NotFound => false,
+                    let len = match self.store.len(&pack_name(&place.pack)) {
+                        Ok(len) => len,
+                        Err(e) if e.kind() == ErrorKind::NotFound => 0,
                         Err(e) => return Err(e.into()),
                     };
-                    self.relied.insert(place.pack, there);
-                    there
+                    self.relied.insert(place.pack, len);
+                    len
                 }
             };
-            if there {
+            if len >= u64::from(place.offset) + u64::from(place.sealed_len) {
                 self.writer_mut().relies_on(place.pack);
                 return Ok(true);
             }
@@ -441,7 +440,7 @@ impl Session {
     fn store_again(&mut self, doomed: &[ObjectHash]) -> Result<bool> {
         for pack in doomed {
             self.own.remove(pack);
-            self.relied.insert(*pack, false);
+            self.relied.insert(*pack, 0);
             let directory = match crate::pack::read_directory(&*self.store, pack, &self.repo.base.sealer) {
                 Ok(directory) => directory,
                 Err(e) if e.is_not_found() || e.is_damage() => return Ok(false),

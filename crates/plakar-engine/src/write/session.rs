@@ -373,6 +373,17 @@ impl Session {
         self.put_prepared(&fact, None, partial)
     }
 
+    /// Ends the session without publishing anything, as if it had been cut short here: what it stored is announced under
+    /// `partial`, for a later session to go on from. Without a Final: beside one, the row would be taken for lost.
+    pub(crate) fn give_up(mut self, partial: Partial) -> Result<Repository> {
+        self.flush()?;
+        if self.stored_bytes > 0 {
+            self.checkpoint(Some(partial))?;
+            self.look()?;
+        }
+        Ok(self.repo)
+    }
+
     /// Ends the session by publishing `row`, whose tree must consist of what this session put, relied on, or
     /// found in a base that it holds.
     ///

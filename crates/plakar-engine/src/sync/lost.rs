@@ -33,6 +33,11 @@ impl Lost {
         }
     }
 
+    /// How many paths it has named and counted so far.
+    pub fn told(&self) -> u64 {
+        self.paths.len() as u64 + self.more
+    }
+
     /// Whether everything was there.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.paths.is_empty()
@@ -96,7 +101,7 @@ impl Told<'_> {
                     }
                 }
                 Ok(None) => {
-                    if *told == self.paths.len() {
+                    if *told == self.told() {
                         whole.insert(*node);
                     }
                     levels.pop();
@@ -116,10 +121,10 @@ impl Told<'_> {
         reader: &'a Reader,
         node: &NodeId,
         path: Vec<u8>,
-        levels: &mut Vec<(Directory<'a>, Vec<u8>, NodeId, usize)>,
+        levels: &mut Vec<(Directory<'a>, Vec<u8>, NodeId, u64)>,
     ) -> Result<()> {
         match Directory::open(reader, node) {
-            Ok(directory) => levels.push((directory, path, *node, self.paths.len())),
+            Ok(directory) => levels.push((directory, path, *node, self.told())),
             Err(e) => self.tell_error(e, &path)?,
         }
         Ok(())

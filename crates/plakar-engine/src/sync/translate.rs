@@ -42,6 +42,8 @@ struct Level<'a> {
     path: Vec<u8>,
     pages: PagesWriter<Entry>,
     totals: Totals,
+    /// How much was lost before it.
+    lost: u64,
 }
 
 /// The same directory in both languages.
@@ -112,7 +114,8 @@ pub fn translate(
                 let level = levels.pop().expect("it was looked at just now");
                 let node = level.pages.finish(&keys, &mut moving.session)?;
                 let subtree = Subtree { node, totals: level.totals };
-                if worker.known.len() < KNOWN_MAX {
+                // What lost something must be told of again wherever it is met again.
+                if worker.lost.told() == level.lost && worker.known.len() < KNOWN_MAX {
                     worker.known.insert(level.node, subtree);
                 }
                 let Some(mut entry) = level.entry else {
@@ -165,7 +168,8 @@ impl<'s> Worker<'_, '_, 's> {
             Some(Pair { source, destination: Cursor::open(self.readers.destination, &destination)? })
         });
         let (pages, totals) = (PagesWriter::default(), Totals::default());
-        levels.push(Level { entries, pair, entry, node: *node, path, pages, totals });
+        let lost = self.lost.told();
+        levels.push(Level { entries, pair, entry, node: *node, path, pages, totals, lost });
         Ok(())
     }
 

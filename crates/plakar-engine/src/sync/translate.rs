@@ -74,7 +74,9 @@ impl<'a> Cursor<'a> {
         while self.next.as_ref().is_some_and(|next| next.name.as_slice() < name) {
             self.advance();
         }
-        self.next.take_if(|next| next.name == name)
+        let found = self.next.take_if(|next| next.name == name)?;
+        self.advance();
+        Some(found)
     }
 }
 

@@ -117,7 +117,7 @@ pub fn heal(
     }
     report.mended = healing.mended.len() as u64;
     let repo = match report.mended {
-        0 => moving.session.give_up(),
+        0 => moving.session.give_up(None)?,
         _ => moving.session.publish(None)?.1,
     };
     if !lost.is_empty() {

@@ -74,6 +74,10 @@ struct Told<'i> {
 }
 
 impl Told<'_> {
+    fn count(&self) -> u64 {
+        self.paths.len() as u64 + self.more
+    }
+
     fn tell(&mut self, path: &[u8], why: &str) {
         if self.paths.len() < PATHS_MAX {
             self.paths.push(sentence(path, why));
@@ -101,7 +105,7 @@ impl Told<'_> {
                     }
                 }
                 Ok(None) => {
-                    if *told == self.told() {
+                    if *told == self.count() {
                         whole.insert(*node);
                     }
                     levels.pop();
@@ -124,7 +128,7 @@ impl Told<'_> {
         levels: &mut Vec<(Directory<'a>, Vec<u8>, NodeId, u64)>,
     ) -> Result<()> {
         match Directory::open(reader, node) {
-            Ok(directory) => levels.push((directory, path, *node, self.told())),
+            Ok(directory) => levels.push((directory, path, *node, self.count())),
             Err(e) => self.tell_error(e, &path)?,
         }
         Ok(())

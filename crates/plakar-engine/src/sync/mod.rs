@@ -207,7 +207,7 @@ fn send(
         *counts = Counts { bytes: moving.before + moving.session.stored_bytes(), ..moving.counts };
         let Some(root) = root.filter(|_| lost.is_empty()) else {
             // Announced, so that it is not sent again.
-            let after = moving.session.give_up(partial)?;
+            let after = moving.session.give_up(Some(partial))?;
             return Ok((Sent::Withheld(lost), after));
         };
         let row = row_there(snapshot.row, root, identity, moving.session.repository());

@@ -375,10 +375,10 @@ impl Session {
 
     /// Ends the session without publishing anything, as if it had been cut short here: what it stored is announced under
     /// `partial`, for a later session to go on from. Without a Final: beside one, the row would be taken for lost.
-    pub(crate) fn give_up(mut self, partial: Partial) -> Result<Repository> {
+    pub(crate) fn give_up(mut self, partial: Option<Partial>) -> Result<Repository> {
         self.flush()?;
         if self.stored_bytes > 0 {
-            self.checkpoint(Some(partial))?;
+            self.checkpoint(partial)?;
             self.look()?;
         }
         Ok(self.repo)
@@ -421,11 +421,6 @@ impl Session {
             }
         }
         Ok((Ended::Lost, self.repo))
-    }
-
-    /// Ends a session that has nothing to say. What it stored since its last checkpoint, nobody will find.
-    pub(crate) fn give_up(self) -> Repository {
-        self.repo
     }
 
     /// Whether what this session said stands in the log: a store may have lost it.

@@ -57,7 +57,8 @@ impl SqliteStore {
     /// survives a power cut when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`] when `path` is taken by anything, [`ErrorKind::NotFound`] when the folder above is
+    /// [`ErrorKind::Exists`] when `path` is taken by anything, or a file that SQLite kept beside a database of
+    /// that name is left, [`ErrorKind::NotFound`] when the folder above is
     /// missing, [`ErrorKind::Denied`] when the folder may not be written or is on a network; others as the file
     /// system reports them. Nothing was changed. A crash may leave an empty file, which is no store.
     pub fn create(path: impl AsRef<Path>) -> Result<SqliteStore> {
@@ -71,7 +72,7 @@ impl SqliteStore {
         let made = fill(&place).and_then(|()| SqliteStore::open(&place.path));
         if made.is_err() {
             // They are ours: a moment ago there was nothing of that name. A failure leaves what a crash would leave.
-            for suffix in ["-journal", "-wal", "-shm", ""] {
+            for suffix in place::BESIDE.iter().chain(&[""]) {
                 let _ = fs::remove_file(place.beside(suffix));
             }
         }

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The longest path that SQLite opens, with room for what it appends.
 const PATH_BYTES_MAX: usize = 500;
 
+/// What SQLite appends to the name of a database, for the files that it keeps beside it.
+pub const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
+
 /// The place of a database file.
 #[derive(Debug)]
 pub struct Place {
@@ -58,7 +61,13 @@ impl Place {
             return Err(failed(io::ErrorKind::NotFound.into()));
         };
         let file = fs::canonicalize(folder).map_err(failed)?.join(name);
-        Place { path, file, patience: PATIENCE }.usable()
+        let place = Place { path, file, patience: PATIENCE };
+        // They belong to a database that was moved away, may hold what it lacks, and would be taken for the new one's.
+        match BESIDE.iter().map(|suffix| place.beside(suffix)).find(|file| fs::symlink_metadata(file).is_ok())
+        {
+            Some(left) => Err(exists(&left)),
+            None => place.usable(),
+        }
     }
 
     /// The file that SQLite keeps beside the database under the same name and `suffix`.

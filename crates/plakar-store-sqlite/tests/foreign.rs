@@ -157,11 +157,18 @@ fn a_database_that_was_taken_away_is_not_an_empty_store() {
     fs::rename(&path, &away).unwrap();
     assert_eq!(kind(listing(&store, "")), ErrorKind::NotFound);
     assert_eq!(kind(store.barrier()), ErrorKind::NotFound);
-    let other = SqliteStore::create(&path);
-    if let Ok(other) = other {
-        assert!(names(&other).is_empty());
-        assert!(listing(&store, "").is_err() && store.barrier().is_err());
-    }
+    // What is left beside it belongs to it.
+    let log = fs::read(temp.path().join("store.db-wal")).unwrap();
+    assert!(!log.is_empty());
+    assert_eq!(kind(SqliteStore::create(&path)), ErrorKind::Exists);
+    assert!(!path.exists() && fs::read(temp.path().join("store.db-wal")).unwrap() == log);
+    // Another store in its place is not it.
+    drop(SqliteStore::create(temp.path().join("other.db")).unwrap());
+    fs::rename(temp.path().join("other.db"), &path).unwrap();
+    assert!(listing(&store, "").is_err() && store.barrier().is_err());
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(names(&store), ["config"]);
+    store.barrier().unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong in a repository.
 
 use plakar_store::ErrorKind;
+use std::fmt;
 use thiserror::Error as ThisError;
 
 /// The result of an operation on a repository.
@@ -41,8 +42,8 @@ pub enum Error {
     AlreadyThere(String),
 
     /// A create or clone that never ended: usable for nothing.
-    #[error("{0}: unfinished: its creation never ended; remove it and create it again")]
-    Unfinished(String),
+    #[error("{0}")]
+    Unfinished(Unfinished),
 
     /// Written by another version, or with features this one does not know.
     #[error("{0}")]
@@ -78,6 +79,30 @@ pub enum Error {
     /// What was asked for cannot be done as asked.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What was begun at a place and never ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where.
+    pub place: String,
+    /// What it was to be a clone of, for people; `None` when it was to be a repository of its own.
+    pub clone_of: Option<String>,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = &self.place;
+        match &self.clone_of {
+            None => {
+                write!(f, "{place}: unfinished: its creation never ended; remove it and create it again")
+            }
+            Some(origin) => {
+                let what = "run the clone again to complete it, or remove it";
+                write!(f, "{place}: an unfinished clone of {origin}: {what}")
+            }
+        }
+    }
 }
 
 impl Error {

@@ -21,4 +21,4 @@ pub mod sync;
 pub mod tree;
 pub mod write;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, Unfinished};

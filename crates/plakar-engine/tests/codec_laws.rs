@@ -646,13 +646,15 @@ proptest! {
         strong_list: bool,
         pack_bytes in 1..=128u32 << 20,
         cloned: bool,
+        place: Option<String>,
         level in 0..=22u8,
         seed: u64,
     ) {
         use plakar_engine::chunker::{ChunkerKind, ChunkerParams};
         use plakar_engine::crypto::seal::Suite;
         let origin = cloned.then_some(ReplicaId([7; 16]));
-        let replica = Replica { id: ReplicaId(id), created, strong_list, pack_bytes, origin };
+        let origin_location = place.filter(|_| cloned);
+        let replica = Replica { id: ReplicaId(id), created, strong_list, pack_bytes, origin, origin_location };
         prop_assert_eq!(Replica::decode(&replica.encode()), Ok(replica.clone()));
         let kind = if cloned { ChunkerKind::Prf } else { ChunkerKind::FastCdc };
         let suite = if strong_list { Suite::Plain } else { Suite::Xaes };
@@ -805,6 +807,18 @@ fn absurd_lengths_of_packs_are_refused() {
     {
         let replica = Replica { pack_bytes, ..samples::replica(None) };
         assert_eq!(Replica::decode(&replica.encode()).is_ok(), fine, "{pack_bytes}");
+    }
+}
+
+#[test]
+fn absurd_places_of_origins_are_refused() {
+    let place = |len, origin| Replica {
+        origin_location: Some("x".repeat(len)),
+        ..samples::replica(Some(ReplicaId([1; 16])).filter(|_| origin))
+    };
+    for (len, origin, fine) in [(0, true, true), (4096, true, true), (4097, true, false), (1, false, false)] {
+        let decoded = Replica::decode(&place(len, origin).encode());
+        assert_eq!(decoded.is_ok(), fine, "{len} bytes, origin: {origin}");
     }
 }
 

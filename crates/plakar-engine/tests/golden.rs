@@ -270,6 +270,7 @@ fn plain_records() {
     let origin = Some(ReplicaId([0xa2; 16]));
     assert_eq!(Replica::decode(&golden("replica/created")), Ok(samples::replica(None)));
     assert_eq!(Replica::decode(&golden("replica/cloned")), Ok(samples::replica(origin)));
+    assert_eq!(Replica::decode(&golden("replica/cloned-from-a-place")), Ok(samples::cloned_replica()));
     let config = Config::decode(&golden("config/encrypted")).unwrap();
     assert_eq!(config, samples::config());
     assert_eq!(

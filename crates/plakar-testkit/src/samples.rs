@@ -316,7 +316,20 @@ pub fn slot() -> Slot {
 
 /// `replica`.
 pub fn replica(origin: Option<ReplicaId>) -> Replica {
-    Replica { id: author().replica, created: NOW, strong_list: true, pack_bytes: 16 << 20, origin }
+    Replica {
+        id: author().replica,
+        created: NOW,
+        strong_list: true,
+        pack_bytes: 16 << 20,
+        origin,
+        origin_location: None,
+    }
+}
+
+/// `replica` of a clone that knows where it is from.
+pub fn cloned_replica() -> Replica {
+    let origin_location = Some("/backups/first".to_owned());
+    Replica { origin_location, ..replica(Some(ReplicaId([0xa2; 16]))) }
 }
 
 /// `config`.
@@ -384,6 +397,7 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
     add("log_plain/zstd", packed_log());
     add("replica/created", replica(None).encode());
     add("replica/cloned", replica(Some(ReplicaId([0xa2; 16]))).encode());
+    add("replica/cloned-from-a-place", cloned_replica().encode());
     add("config/encrypted", config().encode());
     add("config/plain", Config::new(domain(), Suite::Plain, &plain, 0, NOW).encode());
     add("keyring_record/one-epoch", record::encode(&keyring()));

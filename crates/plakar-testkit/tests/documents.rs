@@ -352,6 +352,7 @@ fn limits_are_those_of_the_code() {
             n(block::TREE_RAW_TARGET)
         ),
     ];
+    rows.push(format!("| place of an origin | {} |", n(repository::records::ORIGIN_LOCATION_MAX)));
     rows.push(format!("| name of an object | {} |", 200));
     const { assert!(node::NODE_BYTES_MAX == 4 << 20) };
     let format = read("docs/format.md");

@@ -1,6 +1,7 @@
 //! Creating a repository.
 
 use super::name;
+use super::open::{read_record, unfinished};
 use super::records::{Config, PACK_TARGET_MAX, Replica, encode_chunker};
 use crate::chunker::{ChunkerKind, ChunkerParams};
 use crate::crypto::DomainSecret;
@@ -59,6 +60,7 @@ pub fn create(store: &dyn Store, options: &Options) -> Result<()> {
         strong_list: store.capabilities().strong_list,
         pack_bytes: options.pack_bytes,
         origin: None,
+        origin_location: None,
     };
     store.put(&name("replica"), &[&replica.encode()])?;
     store.barrier()?;
@@ -95,17 +97,18 @@ pub(super) fn slot_name() -> Name {
     name(&format!("keys/{}", hex(&random::<8>())))
 }
 
-fn refuse_unless_empty(store: &dyn Store) -> Result<()> {
-    let has = |what| match store.len(&name(what)) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Error::from(e)),
-    };
-    if has("config")? {
-        return Err(Error::AlreadyThere(store.location()));
+/// Makes sure that a store holds nothing.
+///
+/// # Errors
+/// [`Error::AlreadyThere`], [`Error::Unfinished`]; store errors.
+pub(crate) fn refuse_unless_empty(store: &dyn Store) -> Result<()> {
+    match store.len(&name("config")) {
+        Ok(_) => return Err(Error::AlreadyThere(store.location())),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(e.into()),
     }
-    if has("replica")? {
-        return Err(Error::Unfinished(store.location()));
+    if let Some(replica) = read_record(store, "replica")? {
+        return Err(unfinished(store.location(), &replica));
     }
     let mut any = false;
     store.list("", &mut |_| {

@@ -7,7 +7,7 @@ use crate::crypto::keyring::{KEYRING_BYTES_MAX, Keyring, RepositoryKey};
 use crate::crypto::seal::{Sealer, Suite};
 use crate::crypto::slot::{SLOT_BYTES_MAX, SLOTS_MAX, Slot};
 use crate::crypto::{DomainKeys, DomainSecret};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unfinished};
 use crate::id::{DomainId, ObjectHash};
 use crate::index::Index;
 use crate::index::segment::{Segment, SegmentSource, segment_name};
@@ -18,6 +18,54 @@ use crate::protocol::Folded;
 use plakar_store::{ErrorKind, Name, ReadStore};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// The two plain objects of a repository.
+pub(crate) struct PlainRecords {
+    pub replica: Replica,
+    pub config: Config,
+    /// `config` as it is stored.
+    pub config_bytes: Vec<u8>,
+}
+
+impl PlainRecords {
+    /// Reads them; the errors are those of [`Locked::open`].
+    pub fn read(store: &dyn ReadStore) -> Result<PlainRecords> {
+        let here = store.location();
+        let (replica, config_bytes) = match (read_record(store, "replica")?, read_record(store, "config")?) {
+            (Some(replica), Some(config)) => (replica, config),
+            (Some(replica), None) => return Err(unfinished(here, &replica)),
+            (None, Some(_)) => {
+                let what = "is missing: 'plakar adopt' gives the repository another one";
+                return Err(Error::damaged("replica", what));
+            }
+            (None, None) => return Err(Error::NoRepository(here)),
+        };
+        let replica = Replica::decode(&replica).map_err(|e| e.of("replica"))?;
+        let unsupported =
+            |why: String| Error::Unsupported(format!("{here}: this version cannot open it: {why}"));
+        let config = Config::decode(&config_bytes)
+            .map_err(|e| Config::newer(&config_bytes).map_or_else(|| e.of("config"), unsupported))?;
+        if let Some(unknown) = config.unknown() {
+            return Err(unsupported(unknown));
+        }
+        Ok(PlainRecords { replica, config, config_bytes })
+    }
+}
+
+/// `replica` or `config` as stored, if it is there.
+pub(crate) fn read_record(store: &dyn ReadStore, what: &str) -> Result<Option<Vec<u8>>> {
+    match store.get(&name(what), RECORD_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What to say of a `replica` without a `config`.
+pub(crate) fn unfinished(place: String, replica: &[u8]) -> Error {
+    let clone_of = Replica::decode(replica).ok().and_then(|replica| replica.origin_name());
+    Error::Unfinished(Unfinished { place, clone_of })
+}
 
 /// A repository whose plain objects were read; nothing in it is believed yet that a key would prove.
 pub struct Locked {
@@ -33,26 +81,7 @@ impl Locked {
     /// # Errors
     /// [`Error::NoRepository`], [`Error::Unfinished`], [`Error::Unsupported`], [`Error::Damaged`]; store errors.
     pub fn open(store: Arc<dyn ReadStore>) -> Result<Locked> {
-        let here = store.location();
-        let get = |what: &str| match store.get(&name(what), RECORD_BYTES_MAX) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::from(e)),
-        };
-        let (replica, config_bytes) = match (get("replica")?, get("config")?) {
-            (Some(replica), Some(config)) => (replica, config),
-            (Some(_), None) => return Err(Error::Unfinished(here)),
-            (None, Some(_)) => return Err(Error::damaged("replica", "is missing")),
-            (None, None) => return Err(Error::NoRepository(here)),
-        };
-        let replica = Replica::decode(&replica).map_err(|e| e.of("replica"))?;
-        let unsupported =
-            |why: String| Error::Unsupported(format!("{here}: this version cannot open it: {why}"));
-        let config = Config::decode(&config_bytes)
-            .map_err(|e| Config::newer(&config_bytes).map_or_else(|| e.of("config"), unsupported))?;
-        if let Some(unknown) = config.unknown() {
-            return Err(unsupported(unknown));
-        }
+        let PlainRecords { replica, config, config_bytes } = PlainRecords::read(&*store)?;
         Ok(Locked { store, replica, config, config_bytes })
     }
 

@@ -15,6 +15,9 @@ pub const RECORD_BYTES_MAX: usize = 64 << 10;
 /// whole ([`crate::pack::PACK_BYTES_MAX`]).
 pub const PACK_TARGET_MAX: u32 = 128 << 20;
 
+/// The longest place of an origin that is kept, in bytes.
+pub const ORIGIN_LOCATION_MAX: usize = 4096;
+
 /// `replica`: what is this repository's own and never copied.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -34,6 +37,9 @@ pub struct Replica {
     /// The repository it was cloned from.
     #[n(5)]
     pub origin: Option<ReplicaId>,
+    /// Where that was, for people: at most [`ORIGIN_LOCATION_MAX`] bytes. Only next to an origin.
+    #[n(6)]
+    pub origin_location: Option<String>,
 }
 
 /// `config`: what a repository shares with its clones.
@@ -81,7 +87,19 @@ impl Replica {
         if !(1..=PACK_TARGET_MAX).contains(&replica.pack_bytes) {
             return Err(Malformed("absurd length of packs"));
         }
+        if let Some(location) = &replica.origin_location
+            && (replica.origin.is_none() || location.len() > ORIGIN_LOCATION_MAX)
+        {
+            return Err(Malformed("absurd place of an origin"));
+        }
         Ok(replica)
+    }
+
+    /// What to call the repository that it was cloned from, for people: its place, else its id. `None` when it is no
+    /// clone.
+    pub fn origin_name(&self) -> Option<String> {
+        let origin = self.origin?;
+        Some(self.origin_location.clone().unwrap_or_else(|| origin.hex()))
     }
 }
 

@@ -353,6 +353,8 @@ fn limits_are_those_of_the_code() {
         ),
     ];
     rows.push(format!("| place of an origin | {} |", n(repository::records::ORIGIN_LOCATION_MAX)));
+    let segment = n(plakar_engine::clone::SEGMENT_BYTES_MAX);
+    rows.push(format!("| index segment that is copied to a clone | {segment} |"));
     rows.push(format!("| name of an object | {} |", 200));
     const { assert!(node::NODE_BYTES_MAX == 4 << 20) };
     let format = read("docs/format.md");

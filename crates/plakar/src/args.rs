@@ -17,6 +17,25 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+const SYNC: &str = "\
+Without a direction, or with 'to', snapshots go to the repositories; with 'from' they come from them; with 'with' they
+go both ways, until all have the same. SNAPSHOT is the beginning of a snapshot's ID; without one, all are meant. A
+repository called 'to', 'from' or 'with' is written './to'.
+
+Snapshots that were removed stay removed. One of which something is lost or damaged where it comes from is withheld; the
+others go on.
+
+The passphrase of another repository comes from -peer-keyfile, -peer-passphrase-command, PLAKAR_PEER_PASSPHRASE or the
+terminal. A clone needs none.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found: snapshots were withheld
+  10  no repository there
+  11  wrong passphrase";
+
 const ABOUT: &str = "Deduplicating, encrypted backups.";
 
 const DETAILS: &str = "\
@@ -123,6 +142,15 @@ pub enum Command {
     /// Remove snapshots
     #[command(after_help = EXIT_CODES)]
     Rm(Rm),
+    /// Bring snapshots to other repositories, from them, or both ways
+    #[command(
+        after_help = SYNC,
+        override_usage = "plakar sync [FLAGS] [[SNAPSHOT]... to|from|with] REPOSITORY...",
+    )]
+    Sync(Sync),
+    /// List which snapshots are where, and when they were checked
+    #[command(after_help = EXIT_CODES)]
+    Status(Status),
     /// Passphrases of the repository
     #[command(after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
     Key {
@@ -258,6 +286,48 @@ pub struct Rm {
     /// The snapshots to remove
     #[arg(value_name = "SNAPSHOT")]
     pub references: Vec<OsString>,
+}
+
+/// `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Show what would be moved, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Bring back snapshots that were removed where they go to
+    #[arg(long)]
+    pub resurrect: bool,
+    /// Remove there what was removed here, or the other way round
+    #[arg(long)]
+    pub follow_removals: bool,
+    /// What opens the other repositories
+    #[command(flatten)]
+    pub keys: PeerKeys,
+    /// Snapshots, a direction, and repositories
+    #[arg(value_name = "REPOSITORY", hide = true)]
+    pub words: Vec<OsString>,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// What opens the other repositories
+    #[command(flatten)]
+    pub keys: PeerKeys,
+    /// Other repositories
+    #[arg(value_name = "REPOSITORY")]
+    pub peers: Vec<OsString>,
+}
+
+/// What opens other repositories than the one a command is about.
+#[derive(Debug, Args)]
+pub struct PeerKeys {
+    /// Read the passphrase of the other repositories from this file
+    #[arg(long, value_name = "FILE")]
+    pub peer_keyfile: Option<PathBuf>,
+    /// Take the first line that this shell command prints as the passphrase of the other repositories
+    #[arg(long, value_name = "COMMAND", conflicts_with = "peer_keyfile")]
+    pub peer_passphrase_command: Option<OsString>,
 }
 
 /// `key`.

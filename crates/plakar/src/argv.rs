@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Flags whose value is not written into a snapshot with the rest of the command line.
-const SECRET: &str = "passphrase-command";
+const SECRETS: [&str; 2] = ["passphrase-command", "peer-passphrase-command"];
 
 /// A command line, rewritten.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ pub fn normalise(
             Some(arg) if arg.get_action().takes_values() => {
                 let inline = value.is_some();
                 let value = value.or_else(|| input.next());
-                if arg.get_long() == Some(SECRET) {
+                if let Some(secret) = arg.get_long().filter(|long| SECRETS.contains(long)) {
                     typed.pop();
-                    typed.push(format!("-{SECRET}=...").into());
+                    typed.push(format!("-{secret}=...").into());
                 } else if let (false, Some(value)) = (inline, &value) {
                     typed.push(value.clone());
                 }

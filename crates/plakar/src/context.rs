@@ -7,12 +7,11 @@ use crate::output::Output;
 use crate::passphrase::Source;
 use plakar_engine::tree::Time;
 use plakar_fs::Owners;
-use plakar_store::DirStore;
 use plakar_store::wrap::Counting;
+use plakar_store::{ReadStore, Store};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,7 +33,7 @@ pub struct Context {
     /// Requests are counted.
     pub trace: bool,
     /// The stores that were opened, if requests are counted.
-    pub counting: RefCell<Vec<Arc<Counting<DirStore>>>>,
+    pub counting: RefCell<Vec<Arc<Counting<Arc<dyn Store>>>>>,
     globals: Globals,
 }
 
@@ -92,7 +91,7 @@ impl Context {
                 "trace: {} requests to {}: {} ranges, {} gets, {} lengths, {} lists, {} puts, {} deletes, {} barriers; \
                  {} bytes read, {} bytes written",
                 counts.requests(),
-                crate::format::printable(store.inner().path().as_os_str().as_bytes()),
+                crate::format::printable(store.location().as_bytes()),
                 counts.range,
                 counts.get,
                 counts.len,

@@ -64,6 +64,11 @@ impl Failure {
         Failure { code: Code::Failed, what: None, hint: None }
     }
 
+    /// A failure that was told already.
+    pub fn told(code: Code) -> Failure {
+        Failure { code, what: None, hint: None }
+    }
+
     /// With what may be done about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());

@@ -42,6 +42,12 @@ pub fn time(secs: i64) -> String {
     }
 }
 
+/// The day of a moment.
+pub fn date(secs: i64) -> String {
+    let time = time(secs);
+    time.split_once('T').map_or(time.as_str(), |(date, _)| date).to_owned()
+}
+
 /// A moment, to the nanosecond.
 pub fn exact_time(time: Time) -> String {
     match Timestamp::new(time.secs, time.nanos.min(999_999_999) as i32) {
@@ -169,6 +175,7 @@ mod tests {
         assert_eq!(time(1_646_519_458), "2022-03-05T22:30:58Z");
         assert_eq!(time(-1), "1969-12-31T23:59:59Z");
         assert_eq!(time(i64::MAX), "@9223372036854775807");
+        assert_eq!((date(1_646_519_458), date(i64::MIN)), ("2022-03-05".into(), format!("@{}", i64::MIN)));
         assert_eq!(exact_time(Time { secs: 0, nanos: 5_000_000 }), "1970-01-01T00:00:00.005Z");
         assert_eq!(exact_time(Time { secs: i64::MIN, nanos: 1 }), "@-9223372036854775808.000000001");
     }

@@ -2,24 +2,21 @@
 //!
 //! ```text
 //! ~/.local/state/plakar/writer          who this client is: 32 hexadecimal digits, random
-//! ~/.local/state/plakar/known/<place>   what the repository at a place was when it was last opened
+//! ~/.local/state/plakar/known/<place>   what the repository at a place was when it was last opened (`known`)
+//! ~/.local/state/plakar/verified/<id>   which snapshots of a repository were proven, and when (`verified`)
 //! ~/.cache/plakar/hints/<domain>/<what> hints of pushes (`plakar_engine::push`)
 //! ```
 //!
-//! `<place>` is the hash of the canonical path, `<what>` that of host and roots. XDG_STATE_HOME and XDG_CACHE_HOME
-//! are respected. A failure to write any of it costs time or a safeguard, never a backup: it is a note.
-//!
-//! `known` is a safeguard against a store that answers with another, unencrypted, repository in the place of an
-//! encrypted one, so that the next push would tell it everything.
+//! `<place>` is the hash of the canonical location, `<what>` that of host and roots, `<id>` a replica id.
+//! XDG_STATE_HOME and XDG_CACHE_HOME are respected. A failure to write any of it costs time or a safeguard, never a
+//! backup: it is a note.
 
-use crate::exit::{Failure, Result};
 use crate::output::Output;
 use plakar_engine::crypto::random;
-use plakar_engine::id::{DomainId, ReplicaId, WriterId, hex};
-use serde::{Deserialize, Serialize};
+use plakar_engine::id::{DomainId, WriterId, hex};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -30,15 +27,6 @@ pub struct Local {
     pub home: Option<PathBuf>,
     state: Option<PathBuf>,
     cache: Option<PathBuf>,
-}
-
-/// What is remembered of a repository.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
-    location: String,
-    replica: String,
-    domain: String,
-    encrypted: bool,
 }
 
 impl Local {
@@ -55,6 +43,17 @@ impl Local {
             (false, None) => folder("XDG_CACHE_HOME", ".cache"),
         };
         Local { state: folder("XDG_STATE_HOME", ".local/state"), cache, home }
+    }
+
+    /// All of it beneath one folder.
+    #[cfg(test)]
+    pub fn beneath(folder: &Path) -> Local {
+        Local { home: None, state: Some(folder.join("state")), cache: Some(folder.join("cache")) }
+    }
+
+    /// A file of the state, if there is a place for it.
+    pub fn state_file(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        Some(self.state.as_ref()?.join(folder).join(name))
     }
 
     /// Who this client is: the same in every run, if that can be kept.
@@ -86,84 +85,11 @@ impl Local {
             }
         }
     }
-
-    /// Refuses an unencrypted repository where an encrypted one was, before anything is told to it.
-    pub fn refuse_downgrade(&self, place: &Path, encrypted: bool) -> Result<()> {
-        let Some((file, known)) = self.known(place)? else { return Ok(()) };
-        if known.encrypted && !encrypted {
-            return Err(other(place, &file, "was encrypted when it was last opened here, and now it is not"));
-        }
-        Ok(())
-    }
-
-    /// Refuses another repository where an encrypted one was; else remembers this one.
-    pub fn meet(
-        &self,
-        place: &Path,
-        replica: ReplicaId,
-        domain: DomainId,
-        encrypted: bool,
-        output: &Output,
-    ) -> Result<()> {
-        let new = Known {
-            location: place.to_string_lossy().into_owned(),
-            replica: replica.hex(),
-            domain: domain.hex(),
-            encrypted,
-        };
-        match self.known(place)? {
-            Some((_, known)) if known == new => return Ok(()),
-            Some((file, known)) if known.encrypted && (!encrypted || known.domain != new.domain) => {
-                return Err(other(place, &file, "is not the one that was last opened here"));
-            }
-            _ => {}
-        }
-        let Some(file) = self.known_file(place) else { return Ok(()) };
-        let text = serde_json::to_string(&new).expect("plain text") + "\n";
-        if let Err(e) = write_file(&file, text.as_bytes()) {
-            output.note(&format!("cannot remember this repository: {}: {e}", file.display()));
-        }
-        Ok(())
-    }
-
-    /// Forgets what was at a place, because the user makes a new repository there.
-    pub fn forget(&self, place: &Path) -> Result<()> {
-        let Some(file) = self.known_file(place) else { return Ok(()) };
-        match fs::remove_file(&file) {
-            Err(e) if !absent(&e) => Err(Failure::io(&file, &e)),
-            _ => Ok(()),
-        }
-    }
-
-    fn known_file(&self, place: &Path) -> Option<PathBuf> {
-        let place = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-        let hash = blake3::hash(place.as_os_str().as_bytes()).to_hex();
-        Some(self.state.as_ref()?.join("known").join(&hash[..32]))
-    }
-
-    fn known(&self, place: &Path) -> Result<Option<(PathBuf, Known)>> {
-        let Some(file) = self.known_file(place) else { return Ok(None) };
-        let text = match fs::read(&file) {
-            Ok(text) => text,
-            Err(e) if absent(&e) => return Ok(None),
-            Err(e) => return Err(Failure::io(&file, &e)),
-        };
-        // It may have said that the repository is encrypted: guessing that it did not would defeat it.
-        let known = serde_json::from_slice(&text).map_err(|e| {
-            Failure::failed(format!("{}: not what was written there: {e}", file.display()))
-                .hint("it remembers what the repository was; delete it to trust the repository as it is now")
-        })?;
-        Ok(Some((file, known)))
-    }
 }
 
-fn absent(error: &io::Error) -> bool {
+/// Whether something is simply not there.
+pub fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
-fn other(place: &Path, file: &Path, what: &str) -> Failure {
-    Failure::failed(format!("{}: the repository at this place {what}", place.display()))
-        .hint(format!("nothing was sent to it; if this is deliberate, delete {}", file.display()))
 }
 
 fn writer_in(state: &Path) -> io::Result<WriterId> {
@@ -193,7 +119,7 @@ fn writer_in(state: &Path) -> io::Result<WriterId> {
 }
 
 /// Writes a file whole or not at all.
-fn write_file(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_file(file: &Path, bytes: &[u8]) -> io::Result<()> {
     make_folder(file.parent().expect("it lies in a folder"))?;
     let temporary = write_temporary(file, bytes)?;
     fs::rename(&temporary, file).inspect_err(|_| drop(fs::remove_file(&temporary)))
@@ -234,52 +160,14 @@ fn home_of_this_user() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn local(folder: &Path) -> Local {
-        Local { home: None, state: Some(folder.join("state")), cache: Some(folder.join("cache")) }
-    }
-
-    fn quiet() -> Output {
-        Output::new(false, false, true)
-    }
-
     #[test]
     fn the_writer_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let local = local(folder.path());
-        let writer = local.writer(&quiet());
-        assert_eq!(local.writer(&quiet()), writer);
+        let (local, output) = (Local::beneath(folder.path()), Output::new(false, false, true));
+        let writer = local.writer(&output);
+        assert_eq!(local.writer(&output), writer);
         assert_eq!(fs::read_dir(folder.path().join("state")).unwrap().count(), 1);
         fs::write(folder.path().join("state/writer"), "nonsense").unwrap();
-        assert_ne!(local.writer(&quiet()), writer, "an id that cannot be read is not kept, and no error");
-    }
-
-    #[test]
-    fn an_encrypted_repository_is_not_replaced_unnoticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = local(folder.path());
-        let place = folder.path();
-        let meet = |replica, domain, encrypted| {
-            local.refuse_downgrade(place, encrypted)?;
-            local.meet(place, ReplicaId([replica; 16]), DomainId([domain; 16]), encrypted, &quiet())
-        };
-        meet(1, 1, false).unwrap();
-        meet(2, 2, false).unwrap();
-        meet(3, 3, true).unwrap();
-        meet(3, 3, true).unwrap();
-        meet(4, 3, true).expect("a clone");
-        assert!(meet(4, 3, false).unwrap_err().hint.unwrap().contains("state/known/"));
-        meet(4, 4, true).unwrap_err();
-        local.forget(place).unwrap();
-        local.forget(place).unwrap();
-        meet(5, 5, false).unwrap();
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_not_taken_for_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = local(folder.path());
-        local.meet(folder.path(), ReplicaId([1; 16]), DomainId([1; 16]), true, &quiet()).unwrap();
-        fs::write(local.known_file(folder.path()).unwrap(), "").unwrap();
-        local.refuse_downgrade(folder.path(), false).unwrap_err();
+        assert_ne!(local.writer(&output), writer, "an id that cannot be read is not kept, and no error");
     }
 }

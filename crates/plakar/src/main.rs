@@ -10,11 +10,17 @@ mod commands;
 mod context;
 mod exit;
 mod format;
+mod known;
 mod local;
+mod location;
 mod output;
 mod passphrase;
+mod peer;
 mod refs;
 mod repo;
+mod room;
+mod several;
+mod verified;
 
 use args::{Cli, Command};
 use clap::FromArgMatches;
@@ -88,6 +94,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Check(args) => commands::check::run(context, args),
         Command::Rm(args) => commands::rm::run(context, args),
         Command::Key { command } => commands::key::run(context, command),
+        Command::Sync(args) => commands::sync::run(context, args),
+        Command::Status(args) => commands::status::run(context, args),
         Command::Version => commands::version::run(context),
     }
 }

@@ -32,7 +32,7 @@ impl Output {
         Output { json, verbose, quiet, bar: RefCell::new(None), damaged: Cell::new(false) }
     }
 
-    /// Something was not done, or is not as it should be; the exit code tells as well.
+    /// Something is not as it should be. If something was not done for it, the exit code tells as well.
     pub fn warning(&self, what: &str) {
         if self.json {
             self.error_line(&json!({ "warning": what }).to_string());
@@ -75,6 +75,20 @@ impl Output {
         }
     }
 
+    /// What was done, in a line: for whoever watches, or asked to be told more. A pipe hears nothing of it.
+    pub fn summary(&self, what: &str) {
+        if self.verbose {
+            self.note(what);
+        } else if self.watched() {
+            self.error_line(&format::printable_lines(what));
+        }
+    }
+
+    /// Whether somebody sits at a terminal and wants to see how it goes.
+    fn watched(&self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
     /// A line that a flag asked for, besides the command's own.
     pub fn aside(&self, key: &str, value: serde_json::Value, text: &str) {
         if self.json {
@@ -110,7 +124,7 @@ impl Output {
 
     /// Shows progress on a terminal, until it is dropped.
     pub fn progress(&self) -> Progress<'_> {
-        let shown = !self.quiet && !self.json && io::stderr().is_terminal();
+        let shown = self.watched();
         if shown {
             let bar = ProgressBar::new_spinner();
             bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a fixed template"));

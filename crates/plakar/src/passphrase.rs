@@ -25,12 +25,30 @@ const BYTES_MAX: u64 = 64 << 10;
 pub enum Source {
     /// A file, whole but for one newline at its end.
     File(PathBuf),
-    /// The first line that a shell command prints.
-    Command(OsString),
+    /// The first line that a shell command prints; the flag that gave it.
+    Command(&'static str, OsString),
     /// An environment variable of this name.
     Variable(&'static str, OsString),
     /// Whoever sits at the terminal.
-    Terminal,
+    Terminal(Question),
+}
+
+/// What is asked at the terminal.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The question.
+    prompt: String,
+    /// Where else a passphrase might come from, for when there is no terminal.
+    instead: &'static str,
+}
+
+impl Question {
+    fn own() -> Question {
+        Question {
+            prompt: "repository passphrase: ".into(),
+            instead: "use -keyfile, -passphrase-command or PLAKAR_PASSPHRASE",
+        }
+    }
 }
 
 impl Source {
@@ -38,8 +56,21 @@ impl Source {
     pub fn current(globals: &Globals) -> Source {
         match (&globals.keyfile, &globals.passphrase_command) {
             (Some(file), _) => Source::File(file.clone()),
-            (None, Some(command)) => Source::Command(command.clone()),
-            (None, None) => Source::variable("PLAKAR_PASSPHRASE"),
+            (None, Some(command)) => Source::Command("-passphrase-command", command.clone()),
+            (None, None) => Source::variable("PLAKAR_PASSPHRASE", Question::own),
+        }
+    }
+
+    /// The one that opens a peer, which is called `name`.
+    pub fn of_peer(keyfile: Option<&Path>, command: Option<&OsStr>, name: &str) -> Source {
+        let question = || Question {
+            prompt: format!("passphrase of {}: ", crate::format::printable(name.as_bytes())),
+            instead: "use -peer-keyfile, -peer-passphrase-command or PLAKAR_PEER_PASSPHRASE",
+        };
+        match (keyfile, command) {
+            (Some(file), _) => Source::File(file.to_owned()),
+            (None, Some(command)) => Source::Command("-peer-passphrase-command", command.to_owned()),
+            (None, None) => Source::variable("PLAKAR_PEER_PASSPHRASE", question),
         }
     }
 
@@ -47,47 +78,55 @@ impl Source {
     pub fn new_one(keyfile: Option<&Path>) -> Source {
         match keyfile {
             Some(file) => Source::File(file.to_owned()),
-            None => Source::variable("PLAKAR_NEW_PASSPHRASE"),
+            None => Source::variable("PLAKAR_NEW_PASSPHRASE", Question::own),
         }
     }
 
-    fn variable(name: &'static str) -> Source {
+    fn variable(name: &'static str, otherwise: impl FnOnce() -> Question) -> Source {
         match std::env::var_os(name) {
             Some(value) => Source::Variable(name, value),
-            None => Source::Terminal,
+            None => Source::Terminal(otherwise()),
+        }
+    }
+
+    /// What is in the environment for this repository, whatever else it comes from.
+    pub fn environment() -> Option<Passphrase> {
+        match Source::variable("PLAKAR_PASSPHRASE", Question::own) {
+            Source::Variable(_, value) => Some(Zeroizing::new(value.into_vec())),
+            _ => None,
         }
     }
 
     /// Whether somebody who made a mistake can try again.
     pub fn may_try_again(&self) -> bool {
-        matches!(self, Source::Terminal)
+        matches!(self, Source::Terminal(_))
     }
 
     /// Gets the passphrase that is there already.
     pub fn get(&self) -> Result<Passphrase> {
         match self {
             Source::File(file) => from_file(file),
-            Source::Command(command) => from_command(command),
+            Source::Command(flag, command) => from_command(flag, command),
             Source::Variable(_, value) => Ok(Zeroizing::new(value.clone().into_vec())),
-            Source::Terminal => ask("repository passphrase: "),
+            Source::Terminal(question) => ask(question),
         }
     }
 
     /// Gets one that is to be used from now on: asked for twice, and never empty. `what` is what to call it.
     pub fn choose(&self, what: &str) -> Result<Passphrase> {
-        let Source::Terminal = self else {
+        let Source::Terminal(question) = self else {
             let chosen = self.get()?;
             let place = match self {
                 Source::File(file) => file.display().to_string(),
-                Source::Command(_) => "-passphrase-command".into(),
-                Source::Variable(name, _) => (*name).into(),
-                Source::Terminal => unreachable!("dealt with below"),
+                Source::Command(name, _) | Source::Variable(name, _) => (*name).into(),
+                Source::Terminal(_) => unreachable!("dealt with below"),
             };
             return refuse_empty(chosen, &format!("{place}: "));
         };
         for _ in 0..TRIES {
-            let chosen = refuse_empty(ask(&format!("{what}: "))?, "")?;
-            if ask(&format!("{what} (confirm): "))? == chosen {
+            let ask_for = |prompt: String| ask(&Question { prompt, ..question.clone() });
+            let chosen = refuse_empty(ask_for(format!("{what}: "))?, "")?;
+            if ask_for(format!("{what} (confirm): "))? == chosen {
                 return Ok(chosen);
             }
             let _ = std::fs::write("/dev/tty", "these are different passphrases\n");
@@ -121,8 +160,8 @@ fn from_file(path: &Path) -> Result<Passphrase> {
     Ok(passphrase)
 }
 
-fn from_command(command: &OsStr) -> Result<Passphrase> {
-    let failed = |e: String| Failure::failed(format!("-passphrase-command: {e}"));
+fn from_command(flag: &str, command: &OsStr) -> Result<Passphrase> {
+    let failed = |e: String| Failure::failed(format!("{flag}: {e}"));
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(command)
@@ -151,13 +190,13 @@ fn read_all(from: impl Read) -> io::Result<Passphrase> {
     Ok(bytes)
 }
 
-fn ask(prompt: &str) -> Result<Passphrase> {
+fn ask(question: &Question) -> Result<Passphrase> {
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|e| {
         Failure::failed(format!("a passphrase is needed, and there is no terminal to ask on: {e}"))
-            .hint("use -keyfile, -passphrase-command or PLAKAR_PASSPHRASE")
+            .hint(question.instead)
     })?;
     let _silence = Silence::begin(&terminal);
-    match rpassword::prompt_password(prompt) {
+    match rpassword::prompt_password(&question.prompt) {
         Ok(typed) => Ok(Zeroizing::new(typed.into_bytes())),
         Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::Interrupted) => {
             Err(Failure::failed("no passphrase was given"))
@@ -216,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_command_must_succeed() {
-        let get = |command: &str| from_command(OsStr::new(command)).map(|p| p.to_vec());
+        let get = |command: &str| from_command("-x", OsStr::new(command)).map(|p| p.to_vec());
         assert_eq!(get("printf 'one\\ntwo\\n'").unwrap(), b"one");
         assert_eq!(get("printf one").unwrap(), b"one");
         get("echo one; exit 3").unwrap_err();

@@ -40,16 +40,27 @@ pub fn resolve<'a>(snapshots: &[Snapshot<'a>], words: &[OsString]) -> Result<Vec
 fn resolve_one<'a>(snapshots: &[Snapshot<'a>], word: &OsStr) -> Result<Reference<'a>> {
     let (prefix, path) = split(word);
     let prefix = prefix.to_ascii_lowercase();
-    let mut fitting = snapshots.iter().filter(|s| s.row.uuid_text().as_bytes().starts_with(&prefix));
-    let shown = || format::printable(word.as_bytes());
-    match (fitting.next(), fitting.count()) {
-        (None, _) => Err(Failure::failed(format!("no snapshot has prefix: {}", shown()))),
-        (Some(snapshot), 0) => Ok(Reference { snapshot: *snapshot, path: path.map(clean) }),
-        (Some(_), more) => {
-            let n = more + 1;
-            Err(Failure::failed(format!("snapshot ID is ambiguous: {} (matches {n} snapshots)", shown())))
-        }
+    let fitting: Vec<_> =
+        snapshots.iter().filter(|s| s.row.uuid_text().as_bytes().starts_with(&prefix)).collect();
+    match fitting[..] {
+        [] => Err(Failure::failed(format!("no snapshot has prefix: {}", format::printable(word.as_bytes())))),
+        [snapshot] => Ok(Reference { snapshot: *snapshot, path: path.map(clean) }),
+        _ => Err(ambiguous(word, &fitting)),
     }
+}
+
+/// A longer reference tells snapshots apart, unless they have one UUID: then only their times are told.
+fn ambiguous(word: &OsStr, fitting: &[&Snapshot<'_>]) -> Failure {
+    let (n, shown) = (fitting.len(), format::printable(word.as_bytes()));
+    let first = fitting[0].row.uuid;
+    if fitting.iter().any(|snapshot| snapshot.row.uuid != first) {
+        return Failure::failed(format!("snapshot ID is ambiguous: {shown} (matches {n} snapshots)"));
+    }
+    let times: Vec<_> = fitting.iter().map(|s| format::exact_time(s.row.created)).collect();
+    let (uuid, times) = (fitting[0].row.uuid_text(), times.join(", "));
+    Failure::failed(format!(
+        "snapshot ID is ambiguous: {shown} ({n} different snapshots have {uuid}: of {times})"
+    ))
 }
 
 /// The prefix, and what follows the first colon.
@@ -111,6 +122,14 @@ mod tests {
         assert_eq!(get("e:/x"), Err("no snapshot has prefix: e:/x".into()));
         assert_eq!(get("3:/x"), Err("snapshot ID is ambiguous: 3:/x (matches 2 snapshots)".into()));
         assert_eq!(get(""), Err("snapshot ID is ambiguous:  (matches 3 snapshots)".into()));
+        let mut twins = [row(0x3a), row(0x3a)];
+        twins[1].created = Time { secs: 1, nanos: 5 };
+        let session = |n| SessionId([n; 16]);
+        let snapshots_of =
+            |n: u8| Snapshot { session: session(n), row: &twins[usize::from(n)], received_ms: 0 };
+        let alike = resolve_one(&[snapshots_of(0), snapshots_of(1)], OsStr::new("3a"));
+        let what = alike.err().unwrap().what.unwrap();
+        assert!(what.ends_with("abab: of 1970-01-01T00:00:00Z, 1970-01-01T00:00:01.000000005Z)"), "{what}");
         let one = &snapshots[2..];
         assert_eq!(resolve_one(one, OsStr::new(":/x")).unwrap_or_else(|_| panic!()).path(), b"x");
     }

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::output::Data;
 use crate::refs::Reference;
+use crate::repo::Purpose;
 use crate::{format, refs, repo};
 use plakar_engine::Error;
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
@@ -15,7 +16,7 @@ pub fn run(context: &Context, args: &Cat) -> Result<Code> {
     if args.references.is_empty() {
         return Err(Failure::usage("cat: at least one parameter is required"));
     }
-    let repository = repo::unlock(context)?.open(context)?;
+    let repository = repo::unlock(context, Purpose::Read)?.open(context)?;
     let snapshots = repository.state().snapshots();
     let references = refs::resolve(&snapshots, &args.references)?;
     let reader = Reader::new(&repository, CACHE_BYTES_DEFAULT);

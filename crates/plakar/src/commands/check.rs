@@ -1,20 +1,27 @@
 //! `plakar check`: proves that what is stored can be restored.
 
 use crate::args::Check;
-use crate::context::{Context, interruption};
+use crate::commands::sync::identified;
+use crate::context::{Context, interruption, now};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::Data;
+use crate::refs::Reference;
+use crate::repo::Purpose;
 use crate::{refs, repo};
 use plakar_engine::check::{CheckOptions, check};
+use plakar_engine::log::state::Snapshot;
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
+use plakar_engine::repository::Repository;
+use plakar_engine::sync::Identity;
 use plakar_engine::tree::find_path;
 use serde_json::json;
+use std::collections::HashSet;
 
 /// Checks snapshots, or everything.
 pub fn run(context: &Context, args: &Check) -> Result<Code> {
     let output = &context.output;
-    let place = repo::unlock(context)?;
+    let place = repo::unlock(context, Purpose::Read)?;
     // A check of everything tells itself what is damaged in log and index.
     let whole = args.references.is_empty();
     let repository = if whole { place.unlocked.clone().open()? } else { place.open(context)? };
@@ -35,16 +42,22 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
     }
     let options = CheckOptions { fast: args.fast, workers: context.workers };
     let interrupted = interruption()?;
+    let mut proofs = Proofs::of(&repository, &references, args.fast);
+    let began = now().secs;
     let mut progress = output.progress();
     let report = check(
         &repository,
         &what,
         &options,
-        &mut |problem| output.damage(problem),
+        &mut |problem| {
+            proofs.refute(problem);
+            output.damage(problem);
+        },
         &mut |bytes| progress.show(|| format!("{} read", format::size(bytes))),
         &interrupted,
     )?;
     drop(progress);
+    proofs.remember(context, &repository, began);
     if output.json {
         let mut data = Data::begin()?;
         data.json(&json!({
@@ -65,4 +78,39 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
         format::size(report.bytes)
     ));
     Ok(if report.damaged > 0 { Code::Damage } else { Code::Done })
+}
+
+/// The snapshots that a check proves, as far as nothing was found to be wrong with them.
+struct Proofs {
+    /// Which are looked at whole and byte by byte, with the beginning of every sentence about them.
+    proven: Vec<(Identity, String)>,
+    all: HashSet<Identity>,
+}
+
+impl Proofs {
+    fn of(repository: &Repository, references: &[Reference<'_>], fast: bool) -> Proofs {
+        let identified = identified(repository);
+        let whole = |snapshot: &Snapshot<'_>| {
+            let is_meant = |r: &Reference<'_>| r.snapshot.session == snapshot.session && r.path().is_empty();
+            references.is_empty() || references.iter().any(is_meant)
+        };
+        let proven = identified.iter().filter(|(_, snapshot)| !fast && whole(snapshot));
+        Proofs {
+            proven: proven.map(|(i, s)| (i.clone(), format!("{}:", s.row.uuid_text()))).collect(),
+            all: identified.iter().map(|(identity, _)| identity.clone()).collect(),
+        }
+    }
+
+    /// Something is wrong.
+    fn refute(&mut self, problem: &str) {
+        self.proven.retain(|(_, beginning)| !problem.starts_with(beginning));
+    }
+
+    fn remember(self, context: &Context, repository: &Repository, secs: i64) {
+        let proven: Vec<_> = self.proven.into_iter().map(|(identity, _)| identity).collect();
+        if !proven.is_empty() {
+            let replica = repository.base().replica().id;
+            context.local.remember_verified(replica, &proven, &self.all, secs, &context.output);
+        }
+    }
 }

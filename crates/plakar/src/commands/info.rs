@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::Data;
-use crate::repo::Place;
+use crate::repo::{Place, Purpose};
 use crate::{refs, repo};
 use plakar_engine::chunker::ChunkerKind;
 use plakar_engine::crypto::seal::Suite;
@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Prints lines of `Name: value`.
 pub fn run(context: &Context, args: &Info) -> Result<Code> {
-    let place = repo::unlock(context)?;
+    let place = repo::unlock(context, Purpose::Read)?;
     let repository = place.open(context)?;
     let mut data = Data::begin()?;
     if args.references.is_empty() {
@@ -110,7 +110,7 @@ fn about_repository(
             .map(|(kind, o)| (kind.clone(), json!({ "objects": o.number, "bytes": o.bytes })))
             .collect();
         return data.json(&json!({
-            "location": place.path.to_string_lossy(),
+            "location": place.location.to_string(),
             "replica": replica.id.hex(),
             "domain": config.domain.hex(),
             "created": format::time(replica.created),
@@ -130,7 +130,7 @@ fn about_repository(
         level => format!("zstd level {level}"),
     };
     let mut lines = vec![
-        ("Location", format::printable(place.path.as_os_str().as_bytes())),
+        ("Location", format::printable(place.location.name().as_bytes())),
         ("RepositoryID", replica.id.hex()),
         ("DomainID", config.domain.hex()),
         ("CreationTime", format::time(replica.created)),

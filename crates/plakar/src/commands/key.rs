@@ -6,14 +6,18 @@ use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::Data;
 use crate::passphrase::{Passphrase, Source, cost};
-use crate::repo::{self, Place};
+use crate::repo::{self, Place, Purpose};
 use serde_json::json;
 
 /// Works on key slots. Each holds the repository's key, wrapped for one passphrase; no data is touched.
 pub fn run(context: &Context, command: &Key) -> Result<Code> {
-    let place = repo::unlock(context)?;
+    let purpose = match command {
+        Key::Ls => Purpose::Read,
+        Key::Add(_) | Key::Rm { .. } | Key::Passphrase(_) => Purpose::Write,
+    };
+    let place = repo::unlock(context, purpose)?;
     let Some(passphrase) = &place.passphrase else {
-        return Err(Failure::failed(format!("{}: not encrypted, so it has no keys", place.path.display())));
+        return Err(Failure::failed(format!("{}: not encrypted, so it has no keys", place.location)));
     };
     match command {
         Key::Add(new) => add(context, &place, new, new.label.as_deref().unwrap_or_default()).map(drop)?,

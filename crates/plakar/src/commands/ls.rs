@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::{Data, hex_unless_text};
+use crate::repo::Purpose;
 use crate::{refs, repo};
 use plakar_engine::log::state::Snapshot;
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
@@ -16,7 +17,7 @@ pub fn run(context: &Context, args: &Ls) -> Result<Code> {
     if args.recursive && args.references.is_empty() {
         return Err(Failure::usage("need at least one snapshot ID to ls -recursive"));
     }
-    let repository = repo::unlock(context)?.open(context)?;
+    let repository = repo::unlock(context, Purpose::Read)?.open(context)?;
     let snapshots = repository.state().snapshots();
     let mut data = Data::begin()?;
     if args.references.is_empty() {
@@ -53,7 +54,8 @@ pub fn run(context: &Context, args: &Ls) -> Result<Code> {
     Ok(Code::Done)
 }
 
-fn snapshot_line(snapshot: &Snapshot<'_>) -> String {
+/// A snapshot on a line.
+pub fn snapshot_line(snapshot: &Snapshot<'_>) -> String {
     let row = snapshot.row;
     let roots: Vec<_> = row.roots.iter().map(|root| format::printable(&root.0)).collect();
     format!(

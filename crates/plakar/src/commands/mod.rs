@@ -9,4 +9,6 @@ pub mod ls;
 pub mod pull;
 pub mod push;
 pub mod rm;
+pub mod status;
+pub mod sync;
 pub mod version;

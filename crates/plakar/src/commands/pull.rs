@@ -5,6 +5,7 @@ use crate::context::{Context, interruption};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::Data;
+use crate::repo::Purpose;
 use crate::{refs, repo};
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
 use plakar_engine::tree::find_path;
@@ -19,7 +20,7 @@ pub fn run(context: &Context, args: &Pull) -> Result<Code> {
     if args.references.is_empty() {
         return Err(Failure::usage("need at least one snapshot ID to pull"));
     }
-    let repository = repo::unlock(context)?.open(context)?;
+    let repository = repo::unlock(context, Purpose::Read)?.open(context)?;
     let snapshots = repository.state().snapshots();
     let references = refs::resolve(&snapshots, &args.references)?;
     let reader = Reader::new(&repository, CACHE_BYTES_DEFAULT);

@@ -4,8 +4,9 @@ use crate::args::Push;
 use crate::context::{Context, interruption, now};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
+use crate::location::Location;
 use crate::output::{Data, Output, Progress};
-use crate::repo;
+use crate::repo::{self, Purpose};
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
 use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
@@ -31,9 +32,9 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     let typed = if args.paths.is_empty() { vec![OsString::from(".")] } else { args.paths.clone() };
     // What is not there is told before a passphrase is asked for.
     let roots = walk(&typed)?.roots().to_vec();
-    let place = repo::unlock(context)?;
-    let identity = place.identity()?;
-    refuse_repository(&roots, &place.path)?;
+    let place = repo::unlock(context, Purpose::Write)?;
+    let identity = place.location.identity().map_err(|e| Failure::io(place.location.path(), &e))?;
+    refuse_repository(&roots, &place.location)?;
     let interrupted = interruption()?;
 
     let (host, unlocked) = (context.hostname(), &place.unlocked);
@@ -108,8 +109,8 @@ fn walk(typed: &[OsString]) -> Result<Walk> {
 }
 
 /// The repository is left out where it is met; when it is what was named, or holds that, nothing would be pushed of it.
-fn refuse_repository(roots: &[Vec<u8>], repository: &Path) -> Result<()> {
-    let Ok(repository) = repository.canonicalize() else { return Ok(()) };
+fn refuse_repository(roots: &[Vec<u8>], repository: &Location) -> Result<()> {
+    let Ok(repository) = repository.path().canonicalize() else { return Ok(()) };
     let inside = |root: &&Vec<u8>| {
         Path::new(OsStr::from_bytes(root)).canonicalize().is_ok_and(|root| root.starts_with(&repository))
     };

@@ -4,6 +4,7 @@ use crate::args::Rm;
 use crate::context::{Context, now};
 use crate::exit::{Code, Failure, Result};
 use crate::output::Data;
+use crate::repo::Purpose;
 use crate::{format, refs, repo};
 use plakar_engine::index::segment::Author;
 use plakar_engine::write::remove;
@@ -27,7 +28,7 @@ pub fn run(context: &Context, args: &Rm) -> Result<Code> {
             (_, None) => {}
         }
     }
-    let place = repo::unlock(context)?;
+    let place = repo::unlock(context, Purpose::Write)?;
     let mut repository = place.open(context)?;
     let (sessions, names): (Vec<_>, Vec<_>) = {
         let snapshots = repository.state().snapshots();

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+pub mod copies;
 pub mod tree;
 
 /// A home directory, and somewhere to work.

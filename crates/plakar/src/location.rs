@@ -1,0 +1,189 @@
+//! What a repository's name stands for: so far a folder, named by its path. The bytes of a path stand for themselves.
+
+use crate::exit::{Code, Failure, Result};
+use crate::format;
+use plakar_engine::Error;
+use plakar_store::{DirStore, ErrorKind, Store};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Device and inode number.
+pub type Identity = (u64, u64);
+
+/// Where a repository is, or is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A folder.
+    Folder(PathBuf),
+}
+
+impl Location {
+    /// What a name stands for. Nothing is looked at.
+    ///
+    /// # Errors
+    /// For a name that stands for nothing.
+    pub fn parse(typed: &OsStr) -> Result<Location> {
+        let bytes = typed.as_bytes();
+        let shown = || format::printable(bytes);
+        if bytes.is_empty() {
+            return Err(Failure::usage("a repository has no empty name"));
+        }
+        if let Some(scheme) = scheme(bytes) {
+            return Err(Failure::failed(format!(
+                "{}: repositories at {scheme}:// are not supported",
+                shown()
+            ))
+            .hint("a repository is a folder, named by its path"));
+        }
+        if bytes[0] == b'@' {
+            return Err(Failure::failed(format!("{}: no repository is known by this name", shown()))
+                .hint("a folder whose name begins with '@' is written './@...'"));
+        }
+        Ok(Location::Folder(PathBuf::from(typed)))
+    }
+
+    /// The folder or the file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Location::Folder(path) => path,
+        }
+    }
+
+    /// As it would be typed, byte for byte.
+    pub fn name(&self) -> OsString {
+        match self {
+            Location::Folder(path) => path.clone().into_os_string(),
+        }
+    }
+
+    /// The same place with another path to it.
+    fn at(&self, path: PathBuf) -> Location {
+        match self {
+            Location::Folder(_) => Location::Folder(path),
+        }
+    }
+
+    /// The same place without links on the way to it, as far as it is there.
+    pub fn canonical(&self) -> Location {
+        let path = self.path();
+        if let Ok(path) = fs::canonicalize(path) {
+            return self.at(path);
+        }
+        // It is to be made.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let above = absolute.parent().and_then(|above| fs::canonicalize(above).ok());
+        match (above, absolute.file_name()) {
+            (Some(above), Some(last)) => self.at(above.join(last)),
+            _ => self.at(absolute),
+        }
+    }
+
+    /// Device and inode of the folder or the file: the same by whatever name it is reached.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn identity(&self) -> io::Result<Identity> {
+        let metadata = fs::metadata(self.path())?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// Opens the store that is there. Also returns where that is, absolute.
+    ///
+    /// # Errors
+    /// With [`Code::NoRepository`] when there is none.
+    pub fn open(&self) -> Result<(Arc<dyn Store>, Location)> {
+        let opened = self.open_store();
+        opened.map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Failure::from(Error::NoRepository(self.to_string())),
+            ErrorKind::Foreign => match self {
+                Location::Folder(_) => {
+                    Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
+                }
+            },
+            _ => e.into(),
+        })
+    }
+
+    fn open_store(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+        match self {
+            Location::Folder(path) => {
+                let store = DirStore::open(path)?;
+                let path = store.path().to_owned();
+                Ok((Arc::new(store), Location::Folder(path)))
+            }
+        }
+    }
+
+    /// Makes an empty store. Also returns where that is, absolute.
+    ///
+    /// # Errors
+    /// Of the kind `Exists` when something is there.
+    pub fn create(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+        match self {
+            Location::Folder(path) => {
+                let store = DirStore::create(path)?;
+                let path = store.path().to_owned();
+                Ok((Arc::new(store), Location::Folder(path)))
+            }
+        }
+    }
+}
+
+/// For messages, which escape what would steer a terminal.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name().to_string_lossy())
+    }
+}
+
+/// What stands before `://`.
+fn scheme(bytes: &[u8]) -> Option<&str> {
+    let at = bytes.windows(3).position(|three| three == b"://")?;
+    let letter = |b: &u8| b.is_ascii_alphanumeric() || b"+-.".contains(b);
+    let scheme = &bytes[..at];
+    (at > 0 && scheme.iter().all(letter)).then(|| std::str::from_utf8(scheme).expect("it is ASCII"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_not_a_folder() {
+        for (typed, expected) in [
+            ("/a/b", None),
+            ("a", None),
+            ("./x://y", None),
+            ("://x", None),
+            ("s3://bucket", Some("s3")),
+            ("plakar+tls://h", Some("plakar+tls")),
+        ] {
+            assert_eq!(scheme(typed.as_bytes()), expected, "{typed}");
+            assert_eq!(Location::parse(OsStr::new(typed)).is_ok(), expected.is_none());
+        }
+        Location::parse(OsStr::new("")).unwrap_err();
+        Location::parse(OsStr::new("@work")).unwrap_err();
+    }
+
+    #[test]
+    fn a_canonical_location_is_the_same_by_every_way_to_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let real = temporary.path().canonicalize().unwrap();
+        fs::create_dir(real.join("there")).unwrap();
+        std::os::unix::fs::symlink("there", real.join("link")).unwrap();
+        let canonical = |path: &str| Location::Folder(real.join(path)).canonical();
+        assert_eq!(canonical("link"), Location::Folder(real.join("there")));
+        assert_eq!(canonical("there/../link"), Location::Folder(real.join("there")));
+        assert_eq!(canonical("link/new"), Location::Folder(real.join("there/new")), "as far as it is there");
+        assert_eq!(canonical("no/where"), Location::Folder(real.join("no/where")));
+        let there = Location::Folder(real.join("there"));
+        assert_eq!(canonical("link").identity().unwrap(), there.identity().unwrap());
+        assert_eq!(Location::parse(&there.name()).unwrap(), there);
+    }
+}

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A store of which requests are counted.
+pub type Watched = Arc<Counting<Arc<dyn Store>>>;
+
 /// What every command works with.
 pub struct Context {
     /// Where words go.
@@ -33,7 +36,7 @@ pub struct Context {
     /// Requests are counted.
     pub trace: bool,
     /// The stores that were opened, if requests are counted.
-    pub counting: RefCell<Vec<Arc<Counting<Arc<dyn Store>>>>>,
+    pub counting: RefCell<Vec<Watched>>,
     globals: Globals,
 }
 

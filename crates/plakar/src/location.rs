@@ -1,17 +1,23 @@
-//! What a repository's name stands for: so far a folder, named by its path. The bytes of a path stand for themselves.
+//! What a repository's name stands for: a folder, or a file that is a SQLite database.
+//!
+//! A folder is named by its path, a database by `sqlite://` and its path, which is relative unless it begins with a
+//! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves.
 
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use plakar_engine::Error;
 use plakar_store::{DirStore, ErrorKind, Store};
+use plakar_store_sqlite::SqliteStore;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+const SQLITE: &[u8] = b"sqlite://";
 
 /// Device and inode number.
 pub type Identity = (u64, u64);
@@ -21,6 +27,8 @@ pub type Identity = (u64, u64);
 pub enum Location {
     /// A folder.
     Folder(PathBuf),
+    /// A database file.
+    Sqlite(PathBuf),
 }
 
 impl Location {
@@ -34,12 +42,19 @@ impl Location {
         if bytes.is_empty() {
             return Err(Failure::usage("a repository has no empty name"));
         }
+        match bytes.strip_prefix(SQLITE) {
+            Some(b"") => return Err(Failure::usage(format!("{}: which file?", shown()))),
+            Some(path) => return Ok(Location::Sqlite(PathBuf::from(OsStr::from_bytes(path)))),
+            None => {}
+        }
         if let Some(scheme) = scheme(bytes) {
             return Err(Failure::failed(format!(
                 "{}: repositories at {scheme}:// are not supported",
                 shown()
             ))
-            .hint("a repository is a folder, named by its path"));
+            .hint(
+                "a repository is a folder, named by its path, or a file, named by 'sqlite://' and its path",
+            ));
         }
         if bytes[0] == b'@' {
             return Err(Failure::failed(format!("{}: no repository is known by this name", shown()))
@@ -51,7 +66,7 @@ impl Location {
     /// The folder or the file.
     pub fn path(&self) -> &Path {
         match self {
-            Location::Folder(path) => path,
+            Location::Folder(path) | Location::Sqlite(path) => path,
         }
     }
 
@@ -59,6 +74,7 @@ impl Location {
     pub fn name(&self) -> OsString {
         match self {
             Location::Folder(path) => path.clone().into_os_string(),
+            Location::Sqlite(path) => OsString::from_vec([SQLITE, path.as_os_str().as_bytes()].concat()),
         }
     }
 
@@ -66,6 +82,7 @@ impl Location {
     fn at(&self, path: PathBuf) -> Location {
         match self {
             Location::Folder(_) => Location::Folder(path),
+            Location::Sqlite(_) => Location::Sqlite(path),
         }
     }
 
@@ -105,6 +122,7 @@ impl Location {
                 Location::Folder(_) => {
                     Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
                 }
+                Location::Sqlite(_) => Failure::new(Code::NoRepository, e.to_string()),
             },
             _ => e.into(),
         })
@@ -116,6 +134,11 @@ impl Location {
                 let store = DirStore::open(path)?;
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Folder(path)))
+            }
+            Location::Sqlite(path) => {
+                let store = SqliteStore::open(path)?;
+                let path = store.path().to_owned();
+                Ok((Arc::new(store), Location::Sqlite(path)))
             }
         }
     }
@@ -130,6 +153,11 @@ impl Location {
                 let store = DirStore::create(path)?;
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Folder(path)))
+            }
+            Location::Sqlite(path) => {
+                let store = SqliteStore::create(path)?;
+                let path = store.path().to_owned();
+                Ok((Arc::new(store), Location::Sqlite(path)))
             }
         }
     }
@@ -167,6 +195,10 @@ mod tests {
             assert_eq!(scheme(typed.as_bytes()), expected, "{typed}");
             assert_eq!(Location::parse(OsStr::new(typed)).is_ok(), expected.is_none());
         }
+        let sqlite = |typed: &str| Location::parse(OsStr::new(typed)).map(|l| l.path().to_owned()).ok();
+        assert_eq!(sqlite("sqlite:///a/b.db"), Some("/a/b.db".into()));
+        assert_eq!(sqlite("sqlite://b.db"), Some("b.db".into()));
+        assert_eq!(sqlite("sqlite://"), None);
         Location::parse(OsStr::new("")).unwrap_err();
         Location::parse(OsStr::new("@work")).unwrap_err();
     }
@@ -185,5 +217,8 @@ mod tests {
         let there = Location::Folder(real.join("there"));
         assert_eq!(canonical("link").identity().unwrap(), there.identity().unwrap());
         assert_eq!(Location::parse(&there.name()).unwrap(), there);
+        let database = Location::Sqlite(real.join("link/x.db")).canonical();
+        assert_eq!(database, Location::Sqlite(real.join("there/x.db")));
+        assert_eq!(Location::parse(&database.name()).unwrap(), database);
     }
 }

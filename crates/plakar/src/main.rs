@@ -14,6 +14,7 @@ mod known;
 mod local;
 mod location;
 mod output;
+mod own;
 mod passphrase;
 mod peer;
 mod refs;

@@ -9,6 +9,9 @@ use plakar_engine::repository::{Locked, PACK_BYTES_DEFAULT};
 use plakar_store::{ErrorKind, Store};
 use std::sync::Arc;
 
+/// The length at which packs are closed in a new database: what a put holds up other writers for.
+const PACK_BYTES_SQLITE: u32 = 4 << 20;
+
 /// Looks whether something is in the way, before a passphrase is asked for or anything is made.
 pub fn refuse_unless_free(place: &Location) -> Result<()> {
     match place {
@@ -17,6 +20,8 @@ pub fn refuse_unless_free(place: &Location) -> Result<()> {
             // What else is wrong shows when it is made.
             _ => Ok(()),
         },
+        Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(place)),
+        Location::Sqlite(_) => Ok(()),
     }
 }
 
@@ -36,6 +41,7 @@ pub fn occupied(place: &Location) -> Failure {
 fn something(place: &Location) -> Failure {
     match place {
         Location::Folder(_) => Failure::failed(format!("{place}: the folder is not empty")),
+        Location::Sqlite(_) => Failure::failed(format!("{place}: something else is there")),
     }
 }
 
@@ -58,5 +64,6 @@ pub fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
 pub fn pack_bytes(place: &Location) -> u32 {
     match place {
         Location::Folder(_) => PACK_BYTES_DEFAULT,
+        Location::Sqlite(_) => PACK_BYTES_SQLITE,
     }
 }

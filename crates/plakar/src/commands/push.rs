@@ -4,21 +4,18 @@ use crate::args::Push;
 use crate::context::{Context, interruption, now};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
-use crate::location::Location;
 use crate::output::{Data, Output, Progress};
+use crate::own::Own;
 use crate::repo::{self, Purpose};
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
 use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
-use plakar_engine::source::{Content, Event, Extras, Source};
+use plakar_engine::source::Source;
 use plakar_fs::Walk;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,8 +30,8 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     // What is not there is told before a passphrase is asked for.
     let roots = walk(&typed)?.roots().to_vec();
     let place = repo::unlock(context, Purpose::Write)?;
-    let identity = place.location.identity().map_err(|e| Failure::io(place.location.path(), &e))?;
-    refuse_repository(&roots, &place.location)?;
+    let own = Own::of(&place.location)?;
+    own.refuse(&roots)?;
     let interrupted = interruption()?;
 
     let (host, unlocked) = (context.hostname(), &place.unlocked);
@@ -61,9 +58,8 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     };
     let mut source = || {
         let mut walk = Walk::new(&typed).map_err(|e| Error::Refused(e.to_string()))?;
-        walk.exclude_identity(identity.0, identity.1);
         walk.list_ahead(context.workers.min(2));
-        Ok(Box::new(Watched { walk, skipped: skipped.clone() }) as Box<dyn Source>)
+        Ok(Box::new(own.leave_out(walk, skipped.clone())) as Box<dyn Source>)
     };
     let mut observer = Telling { output, progress: output.progress(), problems: 0 };
     let result = push(&mut open, place.store.clone(), &mut source, &options, &mut observer, &interrupted);
@@ -108,21 +104,6 @@ fn walk(typed: &[OsString]) -> Result<Walk> {
     })
 }
 
-/// The repository is left out where it is met; when it is what was named, or holds that, nothing would be pushed of it.
-fn refuse_repository(roots: &[Vec<u8>], repository: &Location) -> Result<()> {
-    let Ok(repository) = repository.path().canonicalize() else { return Ok(()) };
-    let inside = |root: &&Vec<u8>| {
-        Path::new(OsStr::from_bytes(root)).canonicalize().is_ok_and(|root| root.starts_with(&repository))
-    };
-    match roots.iter().find(inside) {
-        Some(root) => {
-            let root = format::printable(root);
-            Err(Failure::failed(format!("{root}: lies in the repository itself")).hint("nothing was pushed"))
-        }
-        None => Ok(()),
-    }
-}
-
 fn checkpoints(every: Option<f64>) -> Result<Checkpoints> {
     let Some(every) = every else { return Ok(Checkpoints::default()) };
     match Duration::try_from_secs_f64(every) {
@@ -130,34 +111,6 @@ fn checkpoints(every: Option<f64>) -> Result<Checkpoints> {
             Ok(Checkpoints { first: every, every, at_most: every, ..Checkpoints::default() })
         }
         _ => Err(Failure::usage(format!("-checkpoint-every: {every} is too short, or no time at all"))),
-    }
-}
-
-/// A walk that tells what it left out once it is over.
-struct Watched {
-    walk: Walk,
-    skipped: Rc<RefCell<BTreeSet<Vec<u8>>>>,
-}
-
-impl Source for Watched {
-    fn next(&mut self) -> Option<Event> {
-        let event = self.walk.next();
-        if event.is_none() {
-            self.skipped.borrow_mut().extend(self.walk.skipped().iter().cloned());
-        }
-        event
-    }
-
-    fn path(&self) -> Vec<u8> {
-        self.walk.path()
-    }
-
-    fn extras(&mut self) -> io::Result<Extras> {
-        self.walk.extras()
-    }
-
-    fn open(&mut self) -> io::Result<Box<dyn Content + '_>> {
-        self.walk.open()
     }
 }
 

@@ -77,3 +77,38 @@ impl World {
         look(folder)
     }
 }
+
+/// Makes a SQLite database that is none of ours: with one empty table, byte by byte as the format wants it.
+pub fn make_foreign_database(path: &Path) {
+    let page = 4096_usize;
+    let mut bytes = vec![0; 2 * page];
+    bytes[..16].copy_from_slice(b"SQLite format 3\0");
+    bytes[16..24].copy_from_slice(&[0x10, 0, 1, 1, 0, 64, 32, 32]);
+    // Change counter, pages, schema cookie and format, encoding, version that the counter is valid for, version of SQLite.
+    for (at, value) in [(24, 1_u32), (28, 2), (40, 1), (44, 4), (56, 1), (92, 1), (96, 3_045_000)] {
+        bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    // The schema: a leaf with one row, (table, t, t, 2, CREATE TABLE t(x)).
+    let sql = b"CREATE TABLE t(x)";
+    let mut record = vec![6, 23, 15, 15, 1, 13 + 2 * sql.len() as u8];
+    record.extend_from_slice(b"tablett\x02");
+    record.extend_from_slice(sql);
+    let cell = [&[record.len() as u8, 1][..], &record].concat();
+    let at = page - cell.len();
+    bytes[at..page].copy_from_slice(&cell);
+    bytes[100..110].copy_from_slice(&[
+        13,
+        0,
+        0,
+        0,
+        1,
+        (at >> 8) as u8,
+        at as u8,
+        0,
+        (at >> 8) as u8,
+        at as u8,
+    ]);
+    // The table: an empty leaf.
+    bytes[page..page + 8].copy_from_slice(&[13, 0, 0, 0, 0, 0x10, 0, 0]);
+    fs::write(path, bytes).unwrap();
+}

@@ -17,6 +17,28 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+const CLONE: &str = "\
+A copy is a repository of its own with the same snapshots, opened by the same passphrases; making it needs none. Every
+byte is proven on the way. What is damaged is told and copied as it is. An interrupted clone is completed by the same
+command.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found
+  10  no repository there";
+
+const ADOPT: &str = "\
+A copy made by cp or rsync has the replica ID of its original, and would be taken for it. It is not written to before it
+has an ID of its own. A copy made by 'plakar clone' has one.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+  10  no repository there";
+
 const SYNC: &str = "\
 Without a direction, or with 'to', snapshots go to the repositories; with 'from' they come from them; with 'with' they
 go both ways, until all have the same. SNAPSHOT is the beginning of a snapshot's ID; without one, all are meant. A
@@ -41,7 +63,8 @@ const ABOUT: &str = "Deduplicating, encrypted backups.";
 const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
-REPOSITORY is a folder; without 'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
+REPOSITORY is a folder, or 'sqlite://' and the path of a database; without 'on', it is PLAKAR_REPOSITORY or
+~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 
@@ -142,6 +165,9 @@ pub enum Command {
     /// Remove snapshots
     #[command(after_help = EXIT_CODES)]
     Rm(Rm),
+    /// Copy the repository, or keep a copy current
+    #[command(after_help = CLONE)]
+    Clone(Clone),
     /// Bring snapshots to other repositories, from them, or both ways
     #[command(
         after_help = SYNC,
@@ -151,6 +177,9 @@ pub enum Command {
     /// List which snapshots are where, and when they were checked
     #[command(after_help = EXIT_CODES)]
     Status(Status),
+    /// Give a copy that other tools made an ID of its own
+    #[command(after_help = ADOPT)]
+    Adopt,
     /// Passphrases of the repository
     #[command(after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
     Key {
@@ -178,6 +207,13 @@ pub struct Create {
     /// How files are cut into chunks
     #[arg(long, value_enum, hide = true)]
     pub chunker: Option<Chunker>,
+    /// Like this repository, so that what is synced between the two need not be opened; the same passphrases open it
+    #[arg(
+        long,
+        value_name = "REPOSITORY",
+        conflicts_with_all = ["no_encryption", "no_compression", "compression", "chunker"],
+    )]
+    pub like: Option<OsString>,
     /// Where, if not in the default place
     #[arg(value_name = "LOCATION")]
     pub locations: Vec<OsString>,
@@ -286,6 +322,17 @@ pub struct Rm {
     /// The snapshots to remove
     #[arg(value_name = "SNAPSHOT")]
     pub references: Vec<OsString>,
+}
+
+/// `clone`.
+#[derive(Debug, Args)]
+pub struct Clone {
+    /// Bring copies up to date that nothing else was written to
+    #[arg(long)]
+    pub update: bool,
+    /// Where the copies are to be
+    #[arg(value_name = "DESTINATION")]
+    pub destinations: Vec<OsString>,
 }
 
 /// `sync`.

@@ -92,6 +92,17 @@ impl Local {
         Ok(twin)
     }
 
+    /// Takes note that the repository at a place has another id now.
+    pub fn adopted(&self, place: &Location, replica: ReplicaId, output: &Output) -> Result<()> {
+        match self.known(place)? {
+            Some((_, known)) => {
+                self.remember(place, &Known { replica: replica.hex(), copy: false, ..known }, output);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Forgets what was at a place, because the user makes a new repository there.
     pub fn forget(&self, place: &Location) -> Result<()> {
         let Some(file) = self.known_file(place) else { return Ok(()) };

@@ -7,6 +7,7 @@ use crate::location::Location;
 use crate::passphrase::{Passphrase, Source, TRIES};
 use plakar_engine::Error;
 use plakar_engine::crypto::seal::Suite;
+use plakar_engine::repository::records::{Config, Replica};
 use plakar_engine::repository::{Locked, Repository, Unlocked};
 use plakar_store::wrap::Counting;
 use plakar_store::{ReadStore, Store};
@@ -98,15 +99,21 @@ pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
 /// Makes sure that an unlocked repository is the one that was there before, and that it may be used like this.
 pub fn meet(context: &Context, location: &Location, unlocked: &Unlocked, purpose: Purpose) -> Result<()> {
     // As it is now: the store may have answered otherwise before.
-    let seen = Seen {
-        replica: unlocked.replica().id,
-        domain: unlocked.config().domain,
-        encrypted: unlocked.config().suite() == Some(Suite::Xaes),
-    };
+    let seen = seen(unlocked.replica(), unlocked.config());
     match context.local.meet(location, &seen, &context.output)? {
         Some(original) => mind_twin(context, location, &original, purpose),
         None => Ok(()),
     }
+}
+
+/// Remembers a repository that was made just now, without its keys.
+pub fn meet_locked(context: &Context, location: &Location, locked: &Locked) -> Result<()> {
+    let seen = seen(locked.replica(), locked.config());
+    context.local.meet(location, &seen, &context.output).map(drop)
+}
+
+fn seen(replica: &Replica, config: &Config) -> Seen {
+    Seen { replica: replica.id, domain: config.domain, encrypted: config.suite() == Some(Suite::Xaes) }
 }
 
 /// What is to be done about a repository with the replica id of another one: it may be read.

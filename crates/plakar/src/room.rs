@@ -7,6 +7,7 @@ use crate::repo;
 use plakar_engine::Error;
 use plakar_engine::repository::{Locked, PACK_BYTES_DEFAULT};
 use plakar_store::{ErrorKind, Store};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 /// The length at which packs are closed in a new database: what a put holds up other writers for.
@@ -32,10 +33,15 @@ pub fn occupied(place: &Location) -> Failure {
         Err(_) => return something(place),
     };
     match Locked::open(store) {
-        Ok(_) => Failure::failed(format!("{place}: there is a repository already")),
+        Ok(_) => occupied_by_repository(place),
         Err(e @ Error::Unfinished(_)) => Failure { code: Code::Failed, ..e.into() },
         Err(_) => something(place),
     }
+}
+
+/// What to say of a place where there is a repository.
+pub fn occupied_by_repository(place: &Location) -> Failure {
+    Failure::failed(format!("{place}: there is a repository already"))
 }
 
 fn something(place: &Location) -> Failure {
@@ -51,8 +57,51 @@ pub fn make(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Loca
     Ok((repo::watched(store, context), place))
 }
 
+/// Makes an empty store for a clone, or opens one where a clone was begun. Whether it was this one, cloning will tell.
+pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
+    let (store, at) = match place.create() {
+        Err(e) if e.kind() == ErrorKind::Exists => {
+            let (store, at) = place.open().map_err(|_| something(place))?;
+            let begun = match Locked::open(store.clone()) {
+                Err(Error::Unfinished(_)) => true,
+                Err(Error::NoRepository(_)) => is_as_good_as_empty(&at, &*store),
+                _ => false,
+            };
+            if !begun {
+                return Err(occupied(place));
+            }
+            (store, at)
+        }
+        created => created.map_err(|e| cannot(place, e))?,
+    };
+    Ok((repo::watched(store, context), at))
+}
+
+/// Whether there is nothing but what making a store leaves when it is cut short before its first object.
+fn is_as_good_as_empty(place: &Location, store: &dyn Store) -> bool {
+    match place {
+        Location::Folder(path) => std::fs::read_dir(path).is_ok_and(|mut entries| {
+            entries.all(|entry| entry.is_ok_and(|entry| is_temporary(entry.file_name().as_bytes())))
+        }),
+        Location::Sqlite(_) => {
+            let mut empty = true;
+            let listed = store.list("", &mut |_| {
+                empty = false;
+                Ok(())
+            });
+            listed.is_ok() && empty
+        }
+    }
+}
+
+/// Whether a file in a store's folder was on its way to become an object.
+fn is_temporary(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(b".tmp-");
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// Why a store could not be made.
-pub fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
+fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
     match error.kind() {
         ErrorKind::Exists => occupied(place),
         ErrorKind::NotFound => Failure::failed(format!("{place}: the folder above it is missing")),
@@ -65,5 +114,20 @@ pub fn pack_bytes(place: &Location) -> u32 {
     match place {
         Location::Folder(_) => PACK_BYTES_DEFAULT,
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_leaves_is_known_by_its_name() {
+        assert!(is_temporary(b".tmp-0123456789abcdef"));
+        for name in
+            [&b".tmp-"[..], b".tmp-0123456789abcde", b".tmp-0123456789abcdeg", b"tmp-0123456789abcdef", b"x"]
+        {
+            assert!(!is_temporary(name));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the announcement of clone and sync shows, up to the clone, works as it is typed.
+//! What the announcement of clone and sync shows works as it is typed.
 
 mod common;
 
@@ -50,6 +50,29 @@ fn a_repository_is_created_pushed_to_and_listed() {
     assert_eq!(world.uuids().len(), 2);
     let info = world.shell(&format!("plakar info {prefix}")).succeeded();
     assert!(info.contains("\nCommandLine: plakar push /bin\n"), "{info}");
+}
+
+#[test]
+fn a_clone_lists_what_its_origin_lists() {
+    let world = World::new();
+    let copy = world.text("work/plakar-copy");
+    let typed = |line: &str| world.shell(&line.replace("/tmp/plakar-copy", &copy)).succeeded();
+    assert_eq!(typed("plakar create -no-encryption"), "");
+    assert_eq!(typed("plakar push /bin"), "");
+    let listed = typed("plakar ls");
+    check_snapshot_line(listed.trim_end(), "/bin");
+    assert_eq!(typed("plakar clone /tmp/plakar-copy"), "");
+    assert_eq!(typed("plakar on /tmp/plakar-copy ls"), listed);
+
+    assert_eq!(typed("plakar push /bin"), "");
+    assert_eq!(typed("plakar sync /tmp/plakar-copy"), "");
+    let both = typed("plakar ls");
+    assert_eq!(typed("plakar on /tmp/plakar-copy ls"), both);
+    let lines: Vec<_> = both.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (2, listed.trim_end()));
+    check_snapshot_line(lines[1], "/bin");
+    assert_ne!(lines[0][22..58], lines[1][22..58]);
+    typed("plakar on /tmp/plakar-copy check");
 }
 
 #[test]

@@ -5,17 +5,24 @@ use crate::context::{Context, now};
 use crate::exit::{Code, Failure, Result};
 use crate::location::Location;
 use crate::output::Data;
-use crate::repo::Purpose;
 use crate::{local, passphrase, repo, room};
+use plakar_engine::Error;
 use plakar_engine::chunker::{ChunkerKind, ChunkerParams};
+use plakar_engine::clone::{CloneOptions, create_like};
 use plakar_engine::repository::{Encryption, Locked, Options, PACK_BYTES_DEFAULT, create};
+use plakar_store::ReadStore;
 use serde_json::json;
+use std::ffi::OsStr;
+use std::sync::Arc;
 
 /// Creates a repository at each location. All are looked at before the first is made.
 pub fn run(context: &Context, args: &Create) -> Result<Code> {
     let places = places(context, args)?;
     for place in &places {
         room::refuse_unless_free(place)?;
+    }
+    if let Some(peer) = &args.like {
+        return create_like_peer(context, peer, &places);
     }
     let passphrase = match args.no_encryption {
         true => None,
@@ -37,19 +44,54 @@ pub fn run(context: &Context, args: &Create) -> Result<Code> {
     let mut data = Data::begin()?;
     for place in &places {
         options.pack_bytes = room::pack_bytes(place);
-        let made = make(context, place, &options)?;
-        if context.output.json {
-            data.json(&json!({
-                "location": made.place.to_string(),
-                "replica": made.replica,
-                "domain": made.domain,
-                "encrypted": options.encryption.is_some(),
-            }))?;
-        }
-        context.output.note(&format!("created repository {}", made.place));
+        make(context, place, &options, &mut data)?;
     }
     data.end()?;
     Ok(Code::Done)
+}
+
+/// Creates empty repositories that share everything with a peer but what is in it. Needs no passphrase.
+fn create_like_peer(context: &Context, peer: &OsStr, places: &[Location]) -> Result<Code> {
+    let no_hint = |failure| Failure { hint: None, ..failure };
+    let (peer, at) = repo::open_store(context, &Location::parse(peer)?).map_err(no_hint)?;
+    let peer: Arc<dyn ReadStore> = peer;
+    let locked = Locked::open(peer.clone()).map_err(|e| no_hint(e.into()))?;
+    context.local.refuse_downgrade(&at, locked.is_encrypted())?;
+    let mut data = Data::begin()?;
+    for place in places {
+        let (store, place) = room::make(context, place)?;
+        let pack_bytes = Some(room::pack_bytes(&place));
+        let options = CloneOptions { now: now().secs, workers: context.workers, pack_bytes };
+        create_like(&*peer, &*store, &options).map_err(not_made)?;
+        context.local.forget(&place)?;
+        let locked = Locked::open(store)?;
+        repo::meet_locked(context, &place, &locked)?;
+        tell(context, &place, &locked, &mut data)?;
+    }
+    data.end()?;
+    Ok(Code::Done)
+}
+
+/// Why a repository was not made. What it was to be like may be damaged; that there is none where it was to be is no news.
+fn not_made(error: Error) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code {
+        Code::NoRepository => Failure { code: Code::Failed, ..failure },
+        _ => failure,
+    }
+}
+
+fn tell(context: &Context, place: &Location, made: &Locked, data: &mut Data) -> Result<()> {
+    if context.output.json {
+        data.json(&json!({
+            "location": place.to_string(),
+            "replica": made.replica().id.hex(),
+            "domain": made.config().domain.hex(),
+            "encrypted": made.is_encrypted(),
+        }))?;
+    }
+    context.output.note(&format!("created repository {place}"));
+    Ok(())
 }
 
 fn places(context: &Context, args: &Create) -> Result<Vec<Location>> {
@@ -77,20 +119,14 @@ fn level(compression: Compression) -> u8 {
     }
 }
 
-struct Made {
-    place: Location,
-    replica: String,
-    domain: String,
-}
-
-fn make(context: &Context, place: &Location, options: &Options<'_>) -> Result<Made> {
+fn make(context: &Context, place: &Location, options: &Options<'_>, data: &mut Data) -> Result<()> {
     let (store, place) = room::make(context, place)?;
     create(&*store, options).map_err(|e| Failure { code: Code::Failed, ..e.into() })?;
     // The user made another repository here, whatever was here before.
     context.local.forget(&place)?;
-    let passphrase = options.encryption.as_ref().map(|encryption| encryption.passphrase);
-    let unlocked = Locked::open(store)?.unlock(passphrase)?;
-    repo::meet(context, &place, &unlocked, Purpose::Write)?;
-    let (replica, domain) = (unlocked.replica().id, unlocked.config().domain);
-    Ok(Made { place, replica: replica.hex(), domain: domain.hex() })
+    let locked = Locked::open(store.clone())?;
+    repo::meet_locked(context, &place, &locked)?;
+    // That it opens is worth knowing before anything is trusted to it.
+    Locked::open(store)?.unlock(options.encryption.as_ref().map(|encryption| encryption.passphrase))?;
+    tell(context, &place, &locked, data)
 }

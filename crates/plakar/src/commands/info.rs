@@ -114,6 +114,8 @@ fn about_repository(
             "replica": replica.id.hex(),
             "domain": config.domain.hex(),
             "created": format::time(replica.created),
+            "origin": replica.origin.map(|origin| origin.hex()),
+            "origin_location": replica.origin_location,
             "format": FORMAT,
             "encrypted": config.suite() == Some(Suite::Xaes),
             "compression": config.compression,
@@ -142,6 +144,13 @@ fn about_repository(
         ("Size", format::size_and_bytes(logical)),
         ("Stored", format::size_and_bytes(all)),
     ];
+    if let Some(origin) = replica.origin {
+        let place = replica
+            .origin_location
+            .as_ref()
+            .map(|place| format!(" at {}", format::printable(place.as_bytes())));
+        lines.insert(2, ("Origin", origin.hex() + &place.unwrap_or_default()));
+    }
     let of = |kind: &str| stored.get(kind).copied().unwrap_or_default();
     let shown = |objects: Objects| format!("{} in {} objects", format::size(objects.bytes), objects.number);
     lines.push(("Packs", shown(of("packs"))));

@@ -1,7 +1,9 @@
 //! The commands, a file for each.
 
+pub mod adopt;
 pub mod cat;
 pub mod check;
+pub mod clone;
 pub mod create;
 pub mod info;
 pub mod key;

@@ -46,7 +46,7 @@ pub fn run(context: &Context, args: &Clone) -> Result<Code> {
         false => clone_all(context, &*source, &location, &targets, &interrupted)?,
     };
     for (target, result) in targets.iter().zip(results) {
-        let done = result.map_err(|e| failed(&target.place, e));
+        let done = result.map_err(|e| if args.update { e.into() } else { not_made(&target.place, e) });
         let done = done.and_then(|report| tell(context, target, &report, args.update, &mut data));
         several.take(done)?;
     }
@@ -168,8 +168,8 @@ fn given_up(error: Error) -> Failure {
     }
 }
 
-/// Why one copy was not completed.
-fn failed(place: &Location, error: Error) -> Failure {
+/// Why a copy was not made. That there is none yet where it was to be is no news.
+fn not_made(place: &Location, error: Error) -> Failure {
     match error {
         Error::AlreadyThere(_) => room::occupied_by_repository(place),
         Error::Unfinished(_) => Failure { code: Code::Failed, ..error.into() },

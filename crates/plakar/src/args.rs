@@ -174,6 +174,9 @@ pub enum Command {
         override_usage = "plakar sync [FLAGS] [[SNAPSHOT]... to|from|with] REPOSITORY...",
     )]
     Sync(Sync),
+    /// Get back what the repository has lost from others that have it
+    #[command(after_help = EXIT_CODES, override_usage = "plakar heal [FLAGS] from REPOSITORY...")]
+    Heal(Heal),
     /// List which snapshots are where, and when they were checked
     #[command(after_help = EXIT_CODES)]
     Status(Status),
@@ -311,6 +314,12 @@ pub struct Check {
     /// Prove that everything is there, without reading file contents
     #[arg(long)]
     pub fast: bool,
+    /// First get back from this repository what is lost; may be repeated
+    #[arg(long = "heal-from", value_name = "REPOSITORY", action = clap::ArgAction::Append)]
+    pub heal_from: Vec<OsString>,
+    /// What opens the other repositories
+    #[command(flatten)]
+    pub keys: PeerKeys,
     /// What to check; without, all snapshots
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub references: Vec<OsString>,
@@ -351,6 +360,17 @@ pub struct Sync {
     #[command(flatten)]
     pub keys: PeerKeys,
     /// Snapshots, a direction, and repositories
+    #[arg(value_name = "REPOSITORY", hide = true)]
+    pub words: Vec<OsString>,
+}
+
+/// `heal`.
+#[derive(Debug, Args)]
+pub struct Heal {
+    /// What opens the other repositories
+    #[command(flatten)]
+    pub keys: PeerKeys,
+    /// `from`, and repositories
     #[arg(value_name = "REPOSITORY", hide = true)]
     pub words: Vec<OsString>,
 }

@@ -98,6 +98,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Key { command } => commands::key::run(context, command),
         Command::Clone(args) => commands::clone::run(context, args),
         Command::Sync(args) => commands::sync::run(context, args),
+        Command::Heal(args) => commands::heal::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
         Command::Version => commands::version::run(context),
     }

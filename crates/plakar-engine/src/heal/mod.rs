@@ -59,7 +59,8 @@ pub struct HealReport {
 ///
 /// # Errors
 /// What keeps it from going on. What was announced before stays. What is lost for good is no error: see
-/// [`HealObserver::lost`]. Log objects and index segments are not mended: what is wrong with them is told as damage.
+/// [`HealObserver::lost`]. Log objects and index segments are not mended, and what is wrong with them is the
+/// caller's to tell: see [`Repository::damaged`].
 pub fn heal(
     repo: Repository,
     store: &Arc<dyn Store>,
@@ -74,7 +75,6 @@ pub fn heal(
         report.damaged += 1;
         observer.damage(what);
     };
-    repo.damaged().iter().for_each(|what| damage(observer, what));
     let mut told = Vec::new();
     let verified = packs::verify(
         &repo,

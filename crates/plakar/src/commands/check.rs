@@ -1,6 +1,7 @@
 //! `plakar check`: proves that what is stored can be restored.
 
 use crate::args::Check;
+use crate::commands::heal;
 use crate::commands::sync::identified;
 use crate::context::{Context, interruption, now};
 use crate::exit::{Code, Failure, Result};
@@ -21,7 +22,22 @@ use std::collections::HashSet;
 /// Checks snapshots, or everything.
 pub fn run(context: &Context, args: &Check) -> Result<Code> {
     let output = &context.output;
-    let place = repo::unlock(context, Purpose::Read)?;
+    let heals = !args.heal_from.is_empty();
+    let place = repo::unlock(context, if heals { Purpose::Write } else { Purpose::Read })?;
+    let mut data = Data::begin()?;
+    let healed = match heals {
+        true => {
+            let here = place.unlocked.clone().open()?;
+            heal::from_peers(context, &place, here, &args.heal_from, &args.keys, &mut data)
+        }
+        false => Ok(Code::Done),
+    };
+    // Whoever could not help, the check is done all the same, and says how it is.
+    let unhealed = match healed {
+        Ok(_) => None,
+        Err(failure) if failure.what.is_none() => Some(failure),
+        Err(failure) => return Err(failure),
+    };
     // A check of everything tells itself what is damaged in log and index.
     let whole = args.references.is_empty();
     let repository = if whole { place.unlocked.clone().open()? } else { place.open(context)? };
@@ -59,7 +75,6 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
     drop(progress);
     proofs.remember(context, &repository, began);
     if output.json {
-        let mut data = Data::begin()?;
         data.json(&json!({
             "snapshots": report.snapshots,
             "directories": report.directories,
@@ -68,8 +83,8 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
             "bytes": report.bytes,
             "damaged": report.damaged + if whole { 0 } else { repository.damaged().len() as u64 },
         }))?;
-        data.end()?;
     }
+    data.end()?;
     output.note(&format!(
         "checked {} snapshots: {} directories, {} files, {} read",
         report.snapshots,
@@ -77,7 +92,11 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
         report.files,
         format::size(report.bytes)
     ));
-    Ok(if report.damaged > 0 { Code::Damage } else { Code::Done })
+    match unhealed {
+        _ if report.damaged > 0 => Ok(Code::Damage),
+        Some(failure) => Err(failure),
+        None => Ok(Code::Done),
+    }
 }
 
 /// The snapshots that a check proves, as far as nothing was found to be wrong with them.

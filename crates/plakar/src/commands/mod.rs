@@ -5,6 +5,7 @@ pub mod cat;
 pub mod check;
 pub mod clone;
 pub mod create;
+pub mod heal;
 pub mod info;
 pub mod key;
 pub mod ls;

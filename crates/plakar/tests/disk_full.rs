@@ -245,6 +245,52 @@ fn removing_and_keys_on_a_full_disk_change_nothing_by_halves() {
 }
 
 #[test]
+fn copies_that_do_not_fit_are_completed_when_they_do() {
+    // A little more room each time: nothing incomplete is ever taken for a repository, or for a snapshot.
+    let world = world();
+    let Some(disk) = Disk::mount(world.path("work/disk"), "size=200m") else { return };
+    for n in 0..20 {
+        world.write(&format!("old/{n}"), tree::noise(n, 40_000));
+    }
+    world.ok("create");
+    world.ok("push old");
+    let (mut clones, mut syncs) = (0, 0);
+    for room in (0..1_200_000).step_by(90_000) {
+        disk.leave(room);
+        let ran = world.line("clone disk/copy");
+        if ran.code != 0 {
+            full(&ran, &format!("clone into {room} bytes"));
+            assert_eq!(world.line("on disk/copy ls").code, 10, "{room}");
+            clones += 1;
+            disk.grow();
+            world.ok("clone disk/copy");
+        }
+        disk.grow();
+        world.ok("on disk/copy check");
+        let listed = world.ok("ls");
+        assert_eq!(world.ok("on disk/copy ls"), listed);
+        world.write("new", tree::noise(room, 300_000));
+        world.ok("push new");
+        disk.leave(room / 3);
+        let ran = world.line("sync disk/copy");
+        if ran.code != 0 {
+            full(&ran, &format!("sync into {room} bytes"));
+            assert_eq!(world.ok("on disk/copy ls"), listed);
+            world.ok("on disk/copy check");
+            syncs += 1;
+            disk.grow();
+            world.ok("sync disk/copy");
+        }
+        disk.grow();
+        assert_eq!(world.ok("on disk/copy ls"), world.ok("ls"));
+        world.ok("on disk/copy check");
+        fs::remove_dir_all(world.path("work/disk/copy")).unwrap();
+    }
+    println!("{clones} clones and {syncs} syncs did not fit");
+    assert!(clones >= 5 && syncs >= 3);
+}
+
+#[test]
 fn a_target_that_is_full_gets_whole_files_or_none() {
     // Everything that does not fit is named, and what is there is there with all its bytes.
     let world = world();

@@ -121,6 +121,9 @@ fn a_push_that_does_not_fit_takes_nothing_away() {
     }
     world.ok("create base");
     world.ok("on base push old");
+    let listed = world.ok("on base ls");
+    // Moved, so that what is copied from it is no copy of a repository that is known here.
+    world.shell("mv base kept").succeeded();
     for n in 0..400 {
         world.write(&format!("new/d{}/{n}", n % 20), tree::noise(1000 + n, 300 + (n as usize % 40) * 90));
     }
@@ -128,14 +131,13 @@ fn a_push_that_does_not_fit_takes_nothing_away() {
     let (old, new) = (look(&world.path("work/old")), look(&world.path("work/new")));
     let fresh = || {
         let _ = fs::remove_dir_all(world.path("work/disk/repo"));
-        world.shell("cp -a base disk/repo").succeeded();
+        world.shell("cp -a kept disk/repo").succeeded();
     };
     fresh();
     let before = disk.used();
     world.ok("on disk/repo push new");
     let needs = disk.used() - before;
     assert!(needs > 1_000_000);
-    let listed = world.ok("on base ls");
     let mut rooms: Vec<u64> = (0..12).map(|n| n * 4096).collect();
     rooms.extend((1..12).map(|n| needs * n / 12));
     // Near the end: after the packs come segment and log.
@@ -255,7 +257,8 @@ fn copies_that_do_not_fit_are_completed_when_they_do() {
     world.ok("create");
     world.ok("push old");
     let (mut clones, mut syncs) = (0, 0);
-    for room in (0..1_200_000).step_by(90_000) {
+    // No size at all would be no limit.
+    for room in (4096..1_200_000).step_by(150_000) {
         disk.leave(room);
         let ran = world.line("clone disk/copy");
         if ran.code != 0 {

@@ -1,74 +1,11 @@
-//! What can be typed: commands and flags, with the text of the help.
+//! What can be typed: commands and flags, each with its line of help.
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
+use crate::help::{ABOUT, ADOPT, CLONE, DETAILS, EXIT_CODES, SYNC};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// Below the help of every command.
-const EXIT_CODES: &str = "\
-Exit codes:
-   0  all done
-   1  failed
-   2  not understood
-   3  done, except for what was reported
-   4  damage found
-  10  no repository there
-  11  wrong passphrase";
-
-const CLONE: &str = "\
-A copy is a repository of its own with the same snapshots, opened by the same passphrases; making it needs none. Every
-byte is proven on the way. What is damaged is told and copied as it is. An interrupted clone is completed by the same
-command.
-
-Exit codes:
-   0  all done
-   1  failed
-   2  not understood
-   4  damage found
-  10  no repository there";
-
-const ADOPT: &str = "\
-A copy made by cp or rsync has the replica ID of its original, and would be taken for it. It is not written to before it
-has an ID of its own. A copy made by 'plakar clone' has one.
-
-Exit codes:
-   0  all done
-   1  failed
-   2  not understood
-  10  no repository there";
-
-const SYNC: &str = "\
-Without a direction, or with 'to', snapshots go to the repositories; with 'from' they come from them; with 'with' they
-go both ways, until all have the same. SNAPSHOT is the beginning of a snapshot's ID; without one, all are meant. A
-repository called 'to', 'from' or 'with' is written './to'.
-
-Snapshots that were removed stay removed. One of which something is lost or damaged where it comes from is withheld; the
-others go on.
-
-The passphrase of another repository comes from -peer-keyfile, -peer-passphrase-command, PLAKAR_PEER_PASSPHRASE or the
-terminal. A clone needs none.
-
-Exit codes:
-   0  all done
-   1  failed
-   2  not understood
-   4  damage found: snapshots were withheld
-  10  no repository there
-  11  wrong passphrase";
-
-const ABOUT: &str = "Deduplicating, encrypted backups.";
-
-const DETAILS: &str = "\
-Flags have one dash or two; a value is the next word or follows '='.
-
-REPOSITORY is a folder, or 'sqlite://' and the path of a database; without 'on', it is PLAKAR_REPOSITORY or
-~/.plakar/store.
-SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
-With -json every command prints one JSON value per line, and so do errors.
-
-The passphrase comes from -keyfile, -passphrase-command, PLAKAR_PASSPHRASE or the terminal.";
 
 /// A command line.
 #[derive(Debug, Parser)]
@@ -436,20 +373,6 @@ pub fn command() -> clap::Command {
     command
 }
 
-/// Text of clap's with flags as they are typed here: with one dash.
-pub fn one_dash(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("--") {
-        let after = &rest[at + 2..];
-        out.push_str(&rest[..at]);
-        out.push_str(if after.starts_with(|c: char| c.is_ascii_alphabetic()) { "-" } else { "--" });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -457,10 +380,5 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn help_shows_one_dash() {
-        assert_eq!(one_dash("  -h, --help  [--x] '-- --x' a--b --"), "  -h, -help  [-x] '-- -x' a-b --");
     }
 }

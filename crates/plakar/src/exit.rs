@@ -109,7 +109,7 @@ impl From<plakar_store::Error> for Failure {
 
 /// What clap has to say: help (which goes to standard output) or a mistake.
 pub fn from_clap(error: &clap::Error) -> Result<String> {
-    let text = crate::args::one_dash(&error.render().to_string());
+    let text = crate::help::one_dash(&error.render().to_string());
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         // The last is the one most alike.

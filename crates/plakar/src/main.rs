@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod exit;
 mod format;
+mod help;
 mod known;
 mod local;
 mod location;

@@ -20,7 +20,7 @@ use plakar_engine::write::{Ended, Owner, Session, SessionOptions};
 use plakar_engine::{Error, Result};
 use plakar_store::Store;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which packs are collected.
@@ -102,16 +102,36 @@ fn put(repo: &Repository, store: &dyn Store, fact: Fact) {
 
 /// What must not be lost: all that can be reached from a root that counts.
 fn needed(repo: &Repository) -> BTreeSet<ItemId> {
-    let state = repo.state();
-    let mut roots: HashMap<SessionId, (NodeId, bool)> =
-        state.unfinished().map(|(session, partial, _)| (session, (partial.root.node, false))).collect();
-    let published = state.snapshots().into_iter().chain(state.removed());
-    roots.extend(published.map(|s| (s.session, (s.row.root.node, state.view.visible(s.session)))));
+    let view = &repo.state().view;
+    let kept = view.kept(&BTreeSet::new());
+    let (mut whole, mut hints) = (Vec::new(), Vec::new());
+    let mut root = |session, node| match view.visible(session) {
+        true => whole.push(node),
+        false if kept.contains_key(&session) => hints.push(node),
+        false => {}
+    };
+    for fact in repo.log().objects().flat_map(|(_, object)| &object.facts) {
+        match fact {
+            Fact::Prepared(prepared) => {
+                // Of what is visible only the row counts.
+                let partial = prepared.partial.as_ref().filter(|_| !view.visible(prepared.session));
+                let partial = partial.map(|partial| partial.root.node);
+                let row = prepared.row.as_ref().map(|row| row.root.node);
+                row.into_iter().chain(partial).for_each(|node| root(prepared.session, node));
+            }
+            Fact::Checkpoint(checkpoint) => {
+                let rows = checkpoint.published.iter().filter_map(|p| Some((p.session, p.row.as_ref()?)));
+                rows.for_each(|(session, row)| root(session, row.root.node));
+            }
+            _ => {}
+        }
+    }
     let reader = Reader::new(repo, 1 << 20);
     let mut needed = BTreeSet::new();
-    for session in state.view.kept(&BTreeSet::new()).keys() {
-        if let Some((root, visible)) = roots.get(session) {
-            reach(&reader, root, !visible, &mut needed).expect("a visible snapshot can be walked");
+    // What must be whole comes first: what is met again is not walked again.
+    for (roots, tolerant) in [(whole, false), (hints, true)] {
+        for root in roots {
+            reach(&reader, &root, tolerant, &mut needed).expect("what is visible can be walked");
         }
     }
     needed

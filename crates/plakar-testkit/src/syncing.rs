@@ -180,6 +180,7 @@ impl Domains {
 pub type Known = BTreeMap<String, BTreeMap<Path, Seen>>;
 
 /// A small sync: the destination has the oldest of the source's snapshots and one of its own, and lacks two.
+#[derive(Clone)]
 pub struct Scene {
     /// The source.
     pub source: BTreeMap<Name, Vec<u8>>,

@@ -55,10 +55,10 @@ impl<'a> Plan<'a> {
     /// Compares two repositories. Reads nothing.
     pub fn new(source: &'a Repository, destination: &Repository, selection: &Selection) -> Plan<'a> {
         let (here, there) = (&source.base.keys, &destination.base.keys);
-        let visible: HashMap<_, _> =
-            destination.state.snapshots().iter().map(|s| (Identity::of(s.row, there), s.session)).collect();
+        let visible: HashSet<_> =
+            destination.state.snapshots().iter().map(|s| Identity::of(s.row, there)).collect();
         let removed: HashSet<_> = destination.state.removed().map(|s| Identity::of(s.row, there)).collect();
-        let uuids: HashSet<_> = visible.keys().map(|identity| identity.uuid).collect();
+        let uuids: HashSet<_> = visible.iter().map(|identity| identity.uuid).collect();
         let mut plan = Plan::default();
         let mut seen = HashSet::new();
         let mut uuids_sent = HashSet::new();
@@ -71,11 +71,11 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let other = !uuids_sent.insert(identity.uuid)
-                || (uuids.contains(&identity.uuid) && !visible.contains_key(&identity));
+                || (uuids.contains(&identity.uuid) && !visible.contains(&identity));
             if other && !plan.conflicts.contains(&identity.uuid) {
                 plan.conflicts.push(identity.uuid);
             }
-            if visible.contains_key(&identity) {
+            if visible.contains(&identity) {
                 plan.present += 1;
             } else if removed.contains(&identity) && !selection.resurrect {
                 plan.removed_there.push(snapshot);
@@ -87,10 +87,12 @@ impl<'a> Plan<'a> {
             let kept: HashSet<_> =
                 source.state.snapshots().iter().map(|s| Identity::of(s.row, here)).collect();
             let gone: HashSet<_> = source.state.removed().map(|s| Identity::of(s.row, here)).collect();
+            // All publications of it: two syncs at once may both have published it.
+            let published = destination.state.snapshots().into_iter();
+            let identities = published.map(|s| (s.session, Identity::of(s.row, there)));
             let to_remove =
-                visible.iter().filter(|(identity, _)| gone.contains(identity) && !kept.contains(identity));
-            plan.to_remove = to_remove.map(|(identity, session)| (*session, identity.uuid)).collect();
-            plan.to_remove.sort();
+                identities.filter(|(_, identity)| gone.contains(identity) && !kept.contains(identity));
+            plan.to_remove = to_remove.map(|(session, identity)| (session, identity.uuid)).collect();
         }
         plan
     }

@@ -265,6 +265,9 @@ impl<S: Store> Store for Faulty<S> {
             Some(bytes) => self.inner.put(name, &[&bytes[..]])?,
             None => self.inner.put(name, parts)?,
         }
+        if fault == Some(Fault::Twice) {
+            self.inner.put(name, parts)?;
+        }
         self.after(&mut state, fault, Request::Put, text)
     }
 
@@ -284,6 +287,9 @@ impl<S: Store> Store for Faulty<S> {
                 }
                 state.past.entry(name.clone()).or_default().push(Some(bytes));
                 self.inner.delete(name)?;
+                if fault == Some(Fault::Twice) {
+                    self.inner.delete(name)?;
+                }
             }
         }
         self.after(&mut state, fault, Request::Delete, text)
@@ -296,6 +302,9 @@ impl<S: Store> Store for Faulty<S> {
         }
         let mut state = self.changing(Request::Barrier, None)?;
         self.inner.barrier()?;
+        if fault == Some(Fault::Twice) {
+            self.inner.barrier()?;
+        }
         state.past.clear();
         self.after(&mut state, fault, Request::Barrier, None)
     }

@@ -29,6 +29,9 @@ pub enum Fault {
     CrashAfter,
     /// The request is done after this time.
     Delay(Duration),
+    /// A put, a deletion or a barrier is done twice: the first answer was lost, and somebody asked again. Other
+    /// requests are not changed.
+    Twice,
 }
 
 /// When a [`Fault`] happens. By default at every request; each method narrows that.

@@ -3,10 +3,10 @@
 
 use plakar_engine::Error;
 use plakar_engine::push::Checkpoints;
-use plakar_store::wrap::{Counting, Fault, Faulty, Rule};
-use plakar_store::{MemoryStore, Store};
+use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
+use plakar_store::{ErrorKind, MemoryStore, Store};
 use plakar_testkit::collecting::reached;
-use plakar_testkit::source::Random;
+use plakar_testkit::source::{Node, Random, Tree, noise};
 use plakar_testkit::syncing::*;
 use plakar_testkit::world::*;
 use std::sync::Arc;
@@ -110,6 +110,36 @@ fn a_sync_that_was_asked_to_stop_goes_on_exactly_there() {
         }
         println!("{domains:?}: {} calls, stopped {stops} times", whole.calls);
         assert!(stops > whole.calls, "{stops} of {}", whole.calls);
+    }
+}
+
+/// Many blocks are on their way at once when it is asked to stop, or when the destination fails: it ends, and does not wait
+/// for what nobody takes any more.
+#[test]
+fn a_sync_with_many_blocks_on_their_way_ends_at_once() {
+    let (from, to) = Domains::Copies.empty(4 << 10);
+    let a: Arc<dyn Store> = Arc::new(from.clone());
+    let mut tree = Tree::default();
+    for n in 0..60u32 {
+        // Of so many owners, so many blocks.
+        tree.put(&n.to_string(), Node::file(noise(n.into(), 3_000)).owned_by(n));
+    }
+    push(&a, &tree, &Pushing::default()).clean();
+    for (interrupt_at, fails) in [(Some(2), false), (Some(20), false), (None, true)] {
+        let (done, waiting) = std::sync::mpsc::channel();
+        let to = MemoryStore::from_snapshot(to.snapshot());
+        let (a, faulty) = (a.clone(), Arc::new(Faulty::new(to.clone(), 1)));
+        let b: Arc<dyn Store> = faulty.clone();
+        std::thread::spawn(move || {
+            let (source, destination) = (open(a).unwrap(), open(b.clone()).unwrap());
+            if fails {
+                faulty.add(Rule::new(Fault::Error(ErrorKind::Full)).on(Request::Put));
+            }
+            let syncing = Syncing { interrupt_at, ..Syncing::default() };
+            done.send(sync_opened(&source, destination, &b, &syncing).1.is_err()).unwrap();
+        });
+        let ended = waiting.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(ended, Ok(true), "interrupted at {interrupt_at:?}");
     }
 }
 

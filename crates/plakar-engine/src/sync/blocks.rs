@@ -214,14 +214,15 @@ impl<'a> Blocks<'a> {
     ) -> Result<()> {
         let (to_workers, queue) = sync_channel(2 * workers);
         let (results, proven) = sync_channel(2);
-        let queue = Mutex::new(queue);
+        let queue = Arc::new(Mutex::new(queue));
         std::thread::scope(|scope| {
-            scope.spawn(|| self.read(groups, to_workers));
+            scope.spawn(move || self.read(groups, to_workers));
             for _ in 0..workers {
-                let results = results.clone();
-                scope.spawn(|| self.prove(&queue, results));
+                let (queue, results) = (queue.clone(), results.clone());
+                scope.spawn(move || self.prove(&queue, results));
             }
-            drop(results);
+            // What each thread reads from is gone when those who take from it have ended: so none waits for ever.
+            drop((queue, results));
             // Dropped on the way out, so that the threads end.
             let proven = proven;
             proven.iter().try_for_each(|(group, result)| each(group, result))

@@ -21,6 +21,8 @@ const PACK_MAX: u64 = 24 << 10;
 struct Whole {
     scene: Scene,
     calls: u64,
+    /// How many items it sent as they were.
+    items: u64,
     /// The destination's packs afterwards: how many, and how many bytes.
     packs: (u64, u64),
     repeated: usize,
@@ -33,21 +35,23 @@ impl Whole {
         let (from, to) = scene.stores();
         let b: Arc<dyn Store> = Arc::new(to.clone());
         let (heard, result) = sync_stores(Arc::new(from), &b, &Syncing::default());
-        assert_eq!(result.unwrap().0.counts.snapshots, 2);
+        let counts = result.unwrap().0.counts;
+        assert_eq!(counts.snapshots, 2);
         let (calls, packs, repeated) = (heard.calls, packs(&to), repeated(&to));
         assert_eq!(shown(b.clone(), &scene.known, "undisturbed"), scene.all());
-        Whole { scene, calls, packs, repeated, roots: roots(b) }
+        Whole { scene, calls, items: counts.items, packs, repeated, roots: roots(b) }
     }
 
-    /// The sync after one that ended early. Returns how many bytes lie in packs more than without an interruption.
-    fn goes_on(&self, from: &MemoryStore, to: &MemoryStore, case: &str) -> u64 {
+    /// The sync after one that ended early. Returns how many bytes lie in packs more than without an interruption, and how
+    /// many items were sent now.
+    fn goes_on(&self, from: &MemoryStore, to: &MemoryStore, case: &str) -> (u64, u64) {
         let before = packs(to);
         let b: Arc<dyn Store> = Arc::new(to.clone());
         assert!(shown(b.clone(), &self.scene.known, case).is_subset(&self.scene.all()), "{case}");
         assert!(from.snapshot() == self.scene.source, "{case}: the source is as it was");
         let (heard, result) = sync_stores(Arc::new(from.clone()), &b, &Syncing::default());
         assert!(heard.withheld.is_empty(), "{case}: {:?}", heard.withheld);
-        assert!(result.is_ok(), "{case}: {:?}", result.err());
+        let report = result.unwrap_or_else(|e| panic!("{case}: {e}")).0;
         assert_eq!(shown(b.clone(), &self.scene.known, case), self.scene.all(), "{case}");
         assert!(roots(b.clone()) == self.roots, "{case}: other roots");
         assert_eq!(repeated(to), self.repeated, "{case}: something was stored again that was announced");
@@ -58,7 +62,7 @@ impl Whole {
         let after = packs(to);
         assert!(after.0 >= before.0);
         let overhead = after.0.saturating_sub(self.packs.0) * PACK;
-        (after.1 - self.packs.1.min(after.1)).saturating_sub(overhead)
+        (after.1.saturating_sub(self.packs.1 + overhead), report.counts.items)
     }
 }
 
@@ -98,12 +102,14 @@ fn a_sync_that_was_asked_to_stop_goes_on_exactly_there() {
                 let (from, to) = whole.scene.stores();
                 let b: Arc<dyn Store> = Arc::new(to.clone());
                 let syncing = Syncing { checkpoints, interrupt_at: Some(call), ..Syncing::default() };
-                match sync_stores(Arc::new(from.clone()), &b, &syncing).1 {
+                let (heard, result) = sync_stores(Arc::new(from.clone()), &b, &syncing);
+                match result {
                     Err(Error::Interrupted) => stops += 1,
                     Ok(_) => assert!(call + 4 > whole.calls, "{case}: it did not stop"),
                     Err(e) => panic!("{case}: {e}"),
                 }
-                let more = whole.goes_on(&from, &to, &case);
+                let (more, items) = whole.goes_on(&from, &to, &case);
+                assert_eq!(heard.last.items + items, whole.items, "{case}: the rest and nothing else");
                 // The blocks that were open when it stopped are two each now.
                 assert!(more <= PACK, "{case}: {more} bytes were put twice");
             }
@@ -169,7 +175,7 @@ fn after_a_power_cut_at_the_destination_only_what_was_not_announced_is_sent_agai
             assert!(faulty.is_crashed() || nth + 10 > requests, "{case}: no crash");
             // After the last look only the folding of the log is left.
             assert!(result.is_err() || nth + 10 > requests, "{case}: it said that all is there");
-            let more = whole.goes_on(&from, &to, &case);
+            let (more, _) = whole.goes_on(&from, &to, &case);
             assert!(more <= PACK_MAX, "{case}: {more} bytes were put twice");
         }
         println!("{domains:?}: {requests} requests");

@@ -329,3 +329,105 @@ fn what_a_copy_has_collected_is_sent_again_when_it_is_needed() {
 fn count(store: &MemoryStore, prefix: &str) -> usize {
     store.names().iter().filter(|name| name.as_str().starts_with(prefix)).count()
 }
+
+/// What two repositories have apart from each other comes together the same whichever is asked first.
+#[test]
+fn syncs_of_disjoint_snapshots_may_come_in_any_order() {
+    for domains in Domains::ALL {
+        let empty = domains.empty(32 << 10);
+        let (a, b) = (shared(&copy_of(&empty.0.snapshot())), shared(&copy_of(&empty.1.snapshot())));
+        let mut known = Known::new();
+        for now in [1_000, 1_002] {
+            pushed(&a, &tree(now as u64, 20), now, &mut known);
+            pushed(&b, &tree(now as u64 / 2, 20), now + 1, &mut known);
+        }
+        // The third is of the domain of the first, or of the second's, or of one of its own.
+        let own = Domains::OtherKeys.empty(32 << 10).0;
+        for third in [empty.0.snapshot(), empty.1.snapshot(), own.snapshot()] {
+            let (one, two) = (shared(&copy_of(&third)), shared(&copy_of(&third)));
+            synced(&a, &one);
+            synced(&b, &one);
+            synced(&b, &two);
+            synced(&a, &two);
+            let rows = |store: &Arc<dyn Store>| -> Vec<Row> {
+                assert_eq!(shown(store.clone(), &known, "both").len(), 4);
+                open(store.clone()).unwrap().state().snapshots().iter().map(|s| s.row.clone()).collect()
+            };
+            assert_eq!(rows(&one), rows(&two), "rows and roots are equal");
+        }
+    }
+}
+
+/// All that a row says comes along: only root and origin are the destination's own.
+#[test]
+fn tags_parents_and_all_else_that_a_row_says_come_along() {
+    for domains in Domains::ALL {
+        let (from, to) = domains.empty(32 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        let uuid = pushed(&a, &tree(1, 5), 1_000, &mut known);
+        publish_like(&a, &uuid, |row| {
+            row.uuid[0] ^= 0xff;
+            row.tags = vec!["daily".into(), "gr\u{fc}n".into()];
+            row.parents = vec![plakar_engine::log::fact::Uuid([7; 16])];
+            row.host = "elsewhere".into();
+            row.took_ms = 12_345;
+        });
+        synced(&a, &b);
+        let rows = |store: &Arc<dyn Store>| -> Vec<Row> {
+            let repo = open(store.clone()).unwrap();
+            let plain = |row: &Row| Row { origin: None, ..row.clone() };
+            repo.state().snapshots().iter().map(|s| plain(s.row)).collect()
+        };
+        let (here, there) = (rows(&a), rows(&b));
+        assert_eq!((here.len(), there.len()), (2, 2));
+        for (here, mut there) in here.into_iter().zip(there) {
+            assert_eq!(there.root.totals, here.root.totals);
+            there.root = here.root;
+            assert_eq!(there, here);
+        }
+    }
+}
+
+/// A file that changed and has the name, length and times it had.
+#[test]
+fn other_bytes_under_an_unchanged_name_length_and_time_are_sent() {
+    for domains in Domains::ALL {
+        let (from, to) = domains.empty(32 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        let mut tree = tree(1, 5);
+        pushed(&a, &tree, 1_000, &mut known);
+        synced(&a, &b);
+        let old = tree.at("d1/e1/f1").clone();
+        tree.put("d1/e1/f1", Node { meta: old.meta.clone(), ..Node::file(noise(99, old.size() as usize)) });
+        pushed(&a, &tree, 1_001, &mut known);
+        synced(&a, &b);
+        assert_eq!(shown(b, &known, "both"), known.keys().cloned().collect());
+    }
+}
+
+/// Sharing between snapshots survives: the destination is not larger than the source.
+#[test]
+fn what_snapshots_share_is_stored_once_at_the_destination() {
+    for domains in Domains::ALL {
+        let (from, to) = domains.empty(64 << 10);
+        let (a, b) = (shared(&from), shared(&to));
+        let mut known = Known::new();
+        let mut tree = tree(1, 40);
+        for now in 0..8 {
+            tree.put(&format!("new/{now}"), Node::file(noise(700 + now, 2_000)));
+            pushed(&a, &tree, 1_000 + now as i64, &mut known);
+            if now % 3 == 0 {
+                synced(&a, &b);
+            }
+        }
+        synced(&a, &b);
+        let bytes = |store: &MemoryStore| -> usize {
+            let objects = store.snapshot();
+            objects.iter().filter(|(name, _)| name.as_str().starts_with("packs/")).map(|(_, b)| b.len()).sum()
+        };
+        assert!(bytes(&to) < bytes(&from) * 11 / 10, "{domains:?}: {} of {}", bytes(&to), bytes(&from));
+        assert_eq!(shown(b, &known, "all").len(), 8);
+    }
+}

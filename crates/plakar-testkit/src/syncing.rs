@@ -36,6 +36,8 @@ pub struct Heard {
     pub withheld: Vec<(String, Vec<String>)>,
     /// How often it was told of progress.
     pub calls: u64,
+    /// How far it was when it was told last.
+    pub last: Counts,
     interrupt_at: Option<u64>,
     interrupted: Arc<AtomicBool>,
 }
@@ -50,7 +52,8 @@ impl SyncObserver for Heard {
         self.withheld.push((row.uuid_text(), paths.to_vec()));
     }
 
-    fn progress(&mut self, _: &Counts) {
+    fn progress(&mut self, counts: &Counts) {
+        self.last = *counts;
         self.calls += 1;
         if self.interrupt_at == Some(self.calls) {
             self.interrupted.store(true, Ordering::Relaxed);
@@ -200,18 +203,21 @@ impl Scene {
         let (from, to) = domains.empty(4 << 10);
         let (a, b): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(from.clone()), Arc::new(to.clone()));
         let (mut known, mut uuids) = (Known::new(), Vec::new());
-        let mut pushed = |store: &Arc<dyn Store>, version: u64, root| {
-            let tree = Scene::tree(version);
-            let now = 1_700_000_000 + version as i64;
+        let mut pushed = |store: &Arc<dyn Store>, tree: Tree, now, root| {
             let uuid =
                 push(store, &tree, &Pushing { now, root, ..Pushing::default() }).clean().row.uuid_text();
             known.insert(uuid.clone(), expected(&tree));
             uuid
         };
-        uuids.push(pushed(&a, 0, "root"));
+        uuids.push(pushed(&a, Scene::tree(0), 1_700_000_000, "root"));
         synced(&a, &b);
-        let own = pushed(&b, 7, "own");
-        uuids.extend([pushed(&a, 1, "root"), pushed(&a, 2, "root")]);
+        // It has nothing of the oldest, and something of the newest.
+        let mut tree = Tree::default();
+        tree.put("own", Node::file(noise(900, 2_000)));
+        tree.put("b/changing", Scene::tree(2).at("b/changing").clone());
+        let own = pushed(&b, tree, 1_700_000_007, "own");
+        uuids.push(pushed(&a, Scene::tree(1), 1_700_000_001, "root"));
+        uuids.push(pushed(&a, Scene::tree(2), 1_700_000_002, "root"));
         Scene { source: from.snapshot(), destination: to.snapshot(), known, uuids, own }
     }
 

@@ -112,7 +112,9 @@ fn a_damaged_pack_withholds_the_snapshots_that_need_it_names_their_paths_and_sen
         let all: BTreeSet<_> = known.keys().cloned().collect();
         let mut cases = 0;
         for pack in packs(&healthy_source) {
-            for kind in DAMAGES {
+            // All kinds where sealing tells of damage, and where only ids do; some of them again.
+            let all_kinds = matches!(domains, Domains::Plain | Domains::OtherKeys);
+            for kind in DAMAGES.into_iter().step_by(if all_kinds { 1 } else { 3 }) {
                 let case = format!("{domains:?}: {pack} {kind:?}");
                 let from = MemoryStore::from_snapshot(healthy_source.snapshot());
                 damage(&from, &pack, kind);

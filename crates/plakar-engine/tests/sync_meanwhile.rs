@@ -147,11 +147,12 @@ fn at_every_request(domains: Domains, side: Side, deeds: &[Deed]) {
         for often in [false, true] {
             let mut n = 1;
             while disturbed(&scene, side, *deed, n, often) {
-                // Announcing often there are many more requests; some of them will do.
+                // Announcing often, and into another domain, there are many more requests; some of them will do.
                 n += match (often, domains.same()) {
-                    (false, _) => 1,
-                    (true, true) => 3,
-                    (true, false) => 17,
+                    (false, true) => 1,
+                    (false, false) => 2,
+                    (true, true) => 5,
+                    (true, false) => 41,
                 };
                 cases += 1;
             }

@@ -296,6 +296,8 @@ fn what_is_damaged_is_withheld_and_the_rest_arrives() {
         assert!(ran.err.contains(&format!("plakar: {two}:{data}/two: ")), "{ran:?}");
         assert!(ran.err.contains(&format!("{two}: withheld in the sync to a")), "{ran:?}");
         assert!(!ran.err.contains(&one) && !ran.err.contains(&three), "{ran:?}");
+        // Again: nothing is left to send, and the peer stays whole.
+        world.fails("sync a", 4, &format!("{two}: withheld in the sync to a"));
         let ran = world.line("-json sync b");
         let told = lines(&ran.out);
         assert_eq!((ran.code, told.len()), (4, 4), "{ran:?}");

@@ -260,19 +260,20 @@ impl<'a> Blocks<'a> {
             }
             let answers = if runs.is_empty() { Vec::new() } else { self.base.store.get_ranges(&runs) };
             for (group, run) in wave.into_iter().zip(of) {
+                let part = |run: usize| {
+                    let start = (u64::from(group.place.offset) - runs[run].offset) as usize;
+                    answers[run].as_ref().ok()?.get(start..start + group.place.sealed_len as usize)
+                };
                 let sealed = match run {
                     None => Ok(Vec::new()),
-                    Some(run) => match &answers[run] {
-                        Ok(bytes) => {
-                            let start = (u64::from(group.place.offset) - runs[run].offset) as usize;
-                            Ok(bytes[start..][..group.place.sealed_len as usize].to_vec())
-                        }
+                    Some(run) => part(run).map(<[u8]>::to_vec).map_or_else(
                         // What is wrong may be with another block of the run.
-                        Err(_) => {
+                        || {
                             let Range { name, offset, len } = range(&group.place);
                             self.base.store.get_range(&name, offset, len).map_err(Error::from)
-                        }
-                    },
+                        },
+                        Ok,
+                    ),
                 };
                 if out.send((group, sealed)).is_err() {
                     return;

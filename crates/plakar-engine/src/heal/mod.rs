@@ -155,7 +155,7 @@ impl Healing<'_> {
     fn walk(
         &mut self,
         snapshots: &[Snapshot],
-        mut blocks: Blocks,
+        blocks: Blocks,
         moving: &mut Moving,
         observer: &mut dyn HealObserver,
         interrupted: &AtomicBool,
@@ -171,7 +171,7 @@ impl Healing<'_> {
                     return Err(Error::Interrupted);
                 }
                 let mut wave = Vec::new();
-                more = diff.wave(&mut blocks, &mut wave, &mut lost)?;
+                more = diff.wave(&blocks, &mut wave, &mut lost)?;
                 for Wanted { item, owner } in wave {
                     if self.is_sound(&item, moving) {
                         continue;

@@ -1,6 +1,6 @@
 //! Blocks of the source, on their way: read, opened, proven, and still sealed.
 
-use crate::block::{Block, ItemId, ItemKind};
+use crate::block::{Block, ItemId, ItemKind, TREE_RAW_TARGET};
 use crate::error::{Error, Result};
 use crate::id::{EpochId, NodeId, ObjectHash};
 use crate::index::Place;
@@ -12,7 +12,7 @@ use lru::LruCache;
 use plakar_store::{ErrorKind, Name, Range};
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many sealed bytes of tree blocks are kept: what a walk has read need not be read again to be moved.
 const KEPT_BYTES_MAX: usize = 16 << 20;
@@ -72,16 +72,41 @@ pub struct Blocks<'a> {
     pub reader: &'a Reader,
     /// Who else may have what this repository has lost: repositories of the same domain.
     others: &'a [Reader],
-    kept: LruCache<(ObjectHash, u32), Arc<Opened>>,
-    kept_bytes: usize,
+    kept: Mutex<Kept>,
     local: bool,
+}
+
+/// Tree blocks that were read lately.
+struct Kept {
+    blocks: LruCache<(ObjectHash, u32), Arc<Opened>>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn put(&mut self, place: &Place, opened: Arc<Opened>) {
+        self.bytes += opened.sealed.len();
+        if let Some((_, old)) = self.blocks.push(key(place), opened) {
+            self.bytes -= old.sealed.len();
+        }
+        while self.bytes > KEPT_BYTES_MAX && self.blocks.len() > 1 {
+            let (_, old) = self.blocks.pop_lru().expect("there are more than one");
+            self.bytes -= old.sealed.len();
+        }
+    }
+
+    fn take(&mut self, place: &Place) -> Option<Arc<Opened>> {
+        let opened = self.blocks.pop(&key(place))?;
+        self.bytes -= opened.sealed.len();
+        Some(opened)
+    }
 }
 
 impl<'a> Blocks<'a> {
     /// Reads from the repository that `base` is of; `reader` reads from the same.
     pub fn new(base: &'a Unlocked, reader: &'a Reader) -> Blocks<'a> {
         let local = base.store.capabilities().local;
-        Blocks { base, reader, others: &[], kept: LruCache::unbounded(), kept_bytes: 0, local }
+        let kept = Mutex::new(Kept { blocks: LruCache::unbounded(), bytes: 0 });
+        Blocks { base, reader, others: &[], kept, local }
     }
 
     /// Nodes that this repository has lost are read from `others`.
@@ -90,7 +115,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Reads together what the next calls of [`node`](Self::node) will ask for, if that saves anything.
-    pub fn prefetch(&mut self, nodes: &[NodeId]) {
+    pub fn prefetch(&self, nodes: &[NodeId]) {
         if self.local {
             return;
         }
@@ -99,30 +124,31 @@ impl<'a> Blocks<'a> {
         let mut places: Vec<Place> = Vec::new();
         for item in &items {
             let first = self.reader.places(item).ok().and_then(|places| places.first().copied());
-            places.extend(first.filter(|place| !self.kept.contains(&key(place))));
+            places.extend(first.filter(|place| !self.kept().blocks.contains(&key(place))));
         }
         places.sort_by_key(key);
         places.dedup_by_key(|place| key(place));
         let ranges: Vec<_> = places.iter().map(range).collect();
         for (place, sealed) in places.iter().zip(self.base.store.get_ranges(&ranges)) {
             if let Ok(opened) = sealed.map_err(Error::from).and_then(|bytes| self.open(place, bytes)) {
-                self.keep(place, Arc::new(opened));
+                self.kept().put(place, Arc::new(opened));
             }
         }
     }
 
     /// The bytes of a node, proven.
-    pub fn node(&mut self, id: &NodeId) -> Result<Vec<u8>> {
+    pub fn node(&self, id: &NodeId) -> Result<Vec<u8>> {
         let item = ItemId::from(*id);
         for place in self.reader.places(&item).unwrap_or_default() {
-            let opened = match self.kept.get(&key(&place)) {
-                Some(opened) => opened.clone(),
+            let kept = self.kept().blocks.get(&key(&place)).cloned();
+            let opened = match kept {
+                Some(opened) => opened,
                 None => {
                     let Range { name, offset, len } = range(&place);
                     let bytes = self.base.store.get_range(&name, offset, len).map_err(Error::from);
                     let Ok(opened) = bytes.and_then(|bytes| self.open(&place, bytes)) else { continue };
                     let opened = Arc::new(opened);
-                    self.keep(&place, opened.clone());
+                    self.kept().put(&place, opened.clone());
                     opened
                 }
             };
@@ -151,31 +177,18 @@ impl<'a> Blocks<'a> {
         Ok(Opened { sealed, block })
     }
 
-    fn keep(&mut self, place: &Place, opened: Arc<Opened>) {
-        self.kept_bytes += opened.sealed.len();
-        if let Some((_, old)) = self.kept.push(key(place), opened) {
-            self.kept_bytes -= old.sealed.len();
-        }
-        while self.kept_bytes > KEPT_BYTES_MAX && self.kept.len() > 1 {
-            let (_, old) = self.kept.pop_lru().expect("there are more than one");
-            self.kept_bytes -= old.sealed.len();
-        }
+    /// So many nodes may wait to be moved without being forgotten, should that matter.
+    pub fn nodes_kept(&self) -> usize {
+        if self.local { usize::MAX } else { KEPT_BYTES_MAX / (2 * TREE_RAW_TARGET) }
     }
 
-    /// Whether it is time to move what was read, before it must be forgotten.
-    pub fn is_full(&self) -> bool {
-        self.kept_bytes > KEPT_BYTES_MAX / 2
-    }
-
-    /// Forgets what was kept.
-    pub fn forget(&mut self) {
-        self.kept.clear();
-        self.kept_bytes = 0;
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no panic while held")
     }
 
     /// What is wanted, by blocks, in the order in which they lie in packs, packs in the order they were met; and what no
     /// place is known for.
-    pub fn group(&mut self, wanted: Vec<Wanted>) -> (Vec<Group>, Vec<Wanted>) {
+    pub fn group(&self, wanted: Vec<Wanted>) -> (Vec<Group>, Vec<Wanted>) {
         let (mut groups, mut packs, mut nowhere) = (HashMap::new(), HashMap::new(), Vec::new());
         for (number, one) in wanted.iter().enumerate() {
             if !self.local && number % ASKED_MAX == 0 {
@@ -192,7 +205,7 @@ impl<'a> Blocks<'a> {
                 place,
                 kind: one.item.kind,
                 wanted: Vec::new(),
-                kept: self.kept.peek(&key(&place)).cloned(),
+                kept: self.kept().take(&place),
             });
             group.wanted.push((place.ordinal, *one));
         }
@@ -298,6 +311,7 @@ impl<'a> Blocks<'a> {
         let (kind, epoch) = (group.kind, group.place.epoch);
         let (sealed, block) = match group.kept.take().map(Arc::try_unwrap) {
             Some(Ok(kept)) => (kept.sealed, kept.block),
+            // The walk is just reading it.
             Some(Err(kept)) => (kept.sealed.clone(), self.open(&group.place, kept.sealed.clone())?.block),
             None => {
                 let object = place_name(&group.place);

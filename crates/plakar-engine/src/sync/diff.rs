@@ -77,7 +77,7 @@ impl Diff {
 
     /// Looks at the next wave of nodes and appends what is new to `out`; what cannot be read is told to `lost`. `false`
     /// when there is nothing left.
-    pub fn wave(&mut self, blocks: &mut Blocks, out: &mut Vec<Wanted>, lost: &mut Lost) -> Result<bool> {
+    pub fn wave(&mut self, blocks: &Blocks, out: &mut Vec<Wanted>, lost: &mut Lost) -> Result<bool> {
         let from = self.tasks.len().saturating_sub(WAVE_NODES);
         let wave = self.tasks.split_off(from);
         let nodes: Vec<_> = wave.iter().flat_map(|t| t.old.iter().chain([&t.node])).copied().collect();

@@ -45,7 +45,7 @@ pub fn estimate<'a>(
     let mut estimates = Vec::new();
     for (_, snapshot) in &plan.missing {
         let root = snapshot.row.root.node;
-        let mut blocks = Blocks::new(&source.base, &reader);
+        let blocks = Blocks::new(&source.base, &reader);
         let mut diff = Diff::new(root, ground.nearest(snapshot.row).map(|base| base.source));
         let mut estimate = Estimate::default();
         let (mut more, mut missing) = (true, Vec::new());
@@ -54,14 +54,14 @@ pub fn estimate<'a>(
                 return Err(Error::Interrupted);
             }
             let mut wave = Vec::new();
-            more = diff.wave(&mut blocks, &mut wave, &mut Lost::default())?;
+            more = diff.wave(&blocks, &mut wave, &mut Lost::default())?;
             for wanted in wave {
                 if sent.insert(wanted.item.prefix()) && !there.is_some_and(|there| has(there, &wanted.item)) {
                     missing.push(wanted);
                 }
             }
             if missing.len() >= 1 << 16 || !more {
-                estimate.add(std::mem::take(&mut missing), &mut blocks);
+                estimate.add(std::mem::take(&mut missing), &blocks);
             }
         }
         let packs = estimate.bytes.div_ceil(destination.base.replica.pack_bytes.into());
@@ -80,7 +80,7 @@ fn has(there: &Repository, item: &ItemId) -> bool {
 }
 
 impl Estimate {
-    fn add(&mut self, missing: Vec<Wanted>, blocks: &mut Blocks) {
+    fn add(&mut self, missing: Vec<Wanted>, blocks: &Blocks) {
         self.items += missing.len() as u64;
         let (groups, _) = blocks.group(missing);
         let (bytes, runs) = Blocks::size(&groups);

@@ -24,6 +24,13 @@ impl Lost {
         self.items.entry(item).or_insert(why);
     }
 
+    /// Takes over what another one notes.
+    pub fn append(&mut self, mut other: Lost) {
+        self.items.append(&mut other.items);
+        self.paths.append(&mut other.paths);
+        self.more += other.more;
+    }
+
     /// Notes that something at a path cannot be had.
     pub fn add_path(&mut self, path: &[u8], why: &str) {
         if self.paths.len() < PATHS_MAX {

@@ -232,11 +232,11 @@ fn bring(
     moving: &mut Moving,
 ) -> Result<(Option<Subtree>, Lost)> {
     let Sides { source, reader, .. } = *sides;
-    let mut blocks = Blocks::new(&source.base, reader);
+    let blocks = Blocks::new(&source.base, reader);
     if source.base.config.domain == moving.session.repository().base.config.domain {
         // Within a domain one tree has one root; a base of which that is not true is none.
         let old = base.filter(|base| base.source == base.destination).map(|base| base.source);
-        let lost = transfer::transfer(run, &mut blocks, root.node, old, moving)?;
+        let lost = transfer::transfer(run, &blocks, root.node, old, moving)?;
         return Ok((Some(*root), lost));
     }
     let destination = Reader::new(moving.session.repository(), CACHE_BYTES_DEFAULT / 4);

@@ -4,36 +4,71 @@ use super::blocks::{ASKED_MAX, Blocks, Proven, Wanted};
 use super::diff::Diff;
 use super::lost::Lost;
 use super::{Moving, Run};
-use crate::block::{ItemId, SealedBlock};
+use crate::block::{ItemId, ItemKind, SealedBlock};
 use crate::error::Result;
 use crate::tree::NodeId;
 use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// So many items are looked for together.
-const BATCH_MAX: usize = 1 << 16;
+/// So many items are looked for, and sent, together.
+const BATCH_MAX: usize = 1 << 15;
+/// The walk is so many waves ahead of what is sent.
+const WAVES_AHEAD: usize = 4;
 
-/// Stores what the tree at `root` needs and the destination lacks. `old` is a tree that the destination has whole.
+/// Stores what the tree at `root` needs and the destination lacks. `old` is a tree that the destination has whole. One
+/// thread walks, while what it found is sent.
 pub fn transfer(
     run: &mut Run,
-    blocks: &mut Blocks,
+    blocks: &Blocks,
     root: NodeId,
     old: Option<NodeId>,
     moving: &mut Moving,
 ) -> Result<Lost> {
+    std::thread::scope(|scope| {
+        let (out, waves) = sync_channel(WAVES_AHEAD);
+        let walk = scope.spawn(move || walk(blocks, root, old, &out));
+        let mut lost = Lost::default();
+        let sent = send_all(run, blocks, waves, moving, &mut lost);
+        // The channel is gone by now, so it ends.
+        let walked = walk.join().expect("a walk does not panic");
+        sent?;
+        lost.append(walked?);
+        Ok(lost)
+    })
+}
+
+fn walk(blocks: &Blocks, root: NodeId, old: Option<NodeId>, out: &SyncSender<Vec<Wanted>>) -> Result<Lost> {
     let mut lost = Lost::default();
     let mut diff = Diff::new(root, old);
-    let mut batch = Vec::new();
     loop {
-        run.stop_if_interrupted(moving)?;
-        let more = diff.wave(blocks, &mut batch, &mut lost)?;
-        if batch.len() >= BATCH_MAX || blocks.is_full() || !more {
-            let lacking = lacking(std::mem::take(&mut batch), moving)?;
-            send(run, blocks, lacking, moving, &mut lost)?;
-        }
-        if !more {
+        let mut wave = Vec::new();
+        let more = diff.wave(blocks, &mut wave, &mut lost)?;
+        if out.send(wave).is_err() || !more {
             return Ok(lost);
         }
     }
+}
+
+fn send_all(
+    run: &mut Run,
+    blocks: &Blocks,
+    waves: Receiver<Vec<Wanted>>,
+    moving: &mut Moving,
+    lost: &mut Lost,
+) -> Result<()> {
+    let (mut batch, mut nodes) = (Vec::new(), 0);
+    for wave in waves {
+        run.stop_if_interrupted(moving)?;
+        nodes += wave.iter().filter(|wanted| wanted.item.kind == ItemKind::Node).count();
+        batch.extend(wave);
+        if batch.len() >= BATCH_MAX || nodes >= blocks.nodes_kept() {
+            let lacking = lacking(std::mem::take(&mut batch), moving)?;
+            send(run, blocks, lacking, moving, lost)?;
+            nodes = 0;
+        }
+    }
+    let lacking = lacking(batch, moving)?;
+    send(run, blocks, lacking, moving, lost)
 }
 
 /// What of `items` the destination lacks, each once.
@@ -52,16 +87,14 @@ fn lacking(items: Vec<Wanted>, moving: &mut Moving) -> Result<Vec<Wanted>> {
 
 fn send(
     run: &mut Run,
-    blocks: &mut Blocks,
+    blocks: &Blocks,
     batch: Vec<Wanted>,
     moving: &mut Moving,
     lost: &mut Lost,
 ) -> Result<()> {
     let (groups, mut slow) = blocks.group(batch);
-    blocks.forget();
     let mut failed = Vec::new();
-    let (workers, blocks) = (run.options.workers, &*blocks);
-    blocks.fetch(groups, workers, &mut |group, proven| {
+    blocks.fetch(groups, run.options.workers, &mut |group, proven| {
         run.stop_if_interrupted(moving)?;
         match proven {
             Ok(proven) => slow.extend(store(proven, group.wanted, moving)?),

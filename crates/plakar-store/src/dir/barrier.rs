@@ -16,6 +16,9 @@ use rustix::{
 
 use super::folder;
 
+/// So many folders are flushed at the same time.
+const FLUSHES_MAX: usize = 8;
+
 /// The folders that the next barrier must flush. The root is the empty path.
 #[derive(Debug, Default)]
 pub struct Barrier {
@@ -54,28 +57,47 @@ impl Barrier {
     fn pass_flushed_by(
         &self,
         root: BorrowedFd<'_>,
-        flush: &dyn Fn(OwnedFd) -> io::Result<()>,
+        flush: &(dyn Fn(OwnedFd) -> io::Result<()> + Sync),
     ) -> io::Result<()> {
         let mut broken = lock(&self.broken);
         if *broken {
             return Err(io::Error::other("an earlier flush failed; open the store again"));
         }
         let touched = std::mem::take(&mut lock(&self.folders).touched);
-        for path in &touched {
-            let opened = folder::open(root, path)
-                .and_then(|folder| folder.ok_or_else(|| io::Error::other(format!("folder {path} is gone"))));
-            match opened {
-                // Nothing is lost when a folder could not be opened: the next barrier tries again.
-                Err(e) => {
-                    lock(&self.folders).touched.extend(touched);
-                    return Err(e);
-                }
-                Ok(folder) => flush(folder).inspect_err(|_| *broken = true)?,
-            }
-        }
+        let open = |path: &String| {
+            folder::open(root, path)?.ok_or_else(|| io::Error::other(format!("folder {path} is gone")))
+        };
+        let opened = touched.iter().map(open).collect::<io::Result<Vec<_>>>();
+        // Nothing is lost when a folder could not be opened: the next barrier tries again.
+        let opened = opened.inspect_err(|_| lock(&self.folders).touched.extend(touched.iter().cloned()))?;
+        flush_together(opened, flush).inspect_err(|_| *broken = true)?;
         lock(&self.folders).anchored.extend(touched);
         Ok(())
     }
+}
+
+/// Flushes folders, several at a time: a device that is asked to flush while it does so for another does it once for
+/// all who wait.
+fn flush_together(
+    folders: Vec<OwnedFd>,
+    flush: &(dyn Fn(OwnedFd) -> io::Result<()> + Sync),
+) -> io::Result<()> {
+    let threads = folders.len().min(FLUSHES_MAX);
+    if threads <= 1 {
+        return folders.into_iter().try_for_each(flush);
+    }
+    let left = Mutex::new(folders);
+    let work = || {
+        loop {
+            let Some(folder) = lock(&left).pop() else { return Ok(()) };
+            flush(folder)?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = running.into_iter().map(|thread| thread.join().expect("a flush does not panic"));
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// Makes a new store's folder and its name durable.
@@ -109,7 +131,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, os::fd::AsFd};
+    use std::{
+        os::fd::AsFd,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
 
@@ -126,14 +151,14 @@ mod tests {
         let (_temp, root) = root();
         let barrier = Barrier::default();
         let flushed = |touched: &[&str]| {
-            let count = Cell::new(0);
+            let count = AtomicUsize::new(0);
             touched.iter().for_each(|path| barrier.touch(path));
             let flush = |_| {
-                count.set(count.get() + 1);
+                count.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
             barrier.pass_flushed_by(root.as_fd(), &flush).unwrap();
-            count.get()
+            count.into_inner()
         };
         assert_eq!(flushed(&["packs/ab"]), 3, "the root, packs, packs/ab");
         assert_eq!(flushed(&[]), 0);

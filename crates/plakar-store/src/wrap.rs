@@ -1,11 +1,13 @@
-//! Stores made of other stores: one that counts, one that fails as it is told. A reference, a box or an
-//! [`Arc`](std::sync::Arc) of a store is a store as well.
+//! Stores made of other stores: one that counts, one that fails as it is told, one that keeps what it has read. A
+//! reference, a box or an [`Arc`](std::sync::Arc) of a store is a store as well.
 
+mod cached;
 mod counting;
 mod faulty;
 mod plan;
 mod shared;
 
+pub use cached::Cached;
 pub use counting::{Counting, Counts};
 pub use faulty::Faulty;
 pub use plan::{Fault, Rule};

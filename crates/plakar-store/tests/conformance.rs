@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use plakar_store::{
     DirStore, MemoryStore, Store, conformance,
-    wrap::{Counting, Faulty},
+    wrap::{Cached, Counting, Faulty},
 };
 
 #[test]
@@ -31,6 +31,17 @@ fn counting() {
 #[test]
 fn faulty_without_faults() {
     conformance(&|| Box::new(Faulty::new(MemoryStore::new(), 0)));
+}
+
+#[test]
+fn cached() {
+    let temps = RefCell::new(Vec::new());
+    conformance(&|| {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Cached::new(MemoryStore::new(), temp.path(), 1 << 20);
+        temps.borrow_mut().push(temp);
+        Box::new(store)
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Helpers for tests.
 
 pub mod collecting;
+pub mod distant;
 pub mod fuzz;
 pub mod samples;
 pub mod source;

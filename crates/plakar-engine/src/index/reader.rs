@@ -6,7 +6,7 @@ use crate::crypto::seal::Sealer;
 use crate::error::Result;
 use lru::LruCache;
 use plakar_store::{Range, ReadStore};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -16,8 +16,15 @@ pub type Place = Location;
 /// How many pages (of about 4 KiB) are kept.
 const PAGES_CACHED: usize = 4096;
 
-/// A part of a segment by its number, or one that another number tells apart, and where it lies.
-type Part = ((usize, u64), Range);
+/// All heads are read together if they have no more bytes than this.
+const HEADS_AHEAD_BYTES: usize = 2 << 20;
+/// All pages of a shard are read together if one in so many is wanted,
+const PAGES_SHARE: usize = 8;
+/// and if that makes no more pages than this, in all.
+const PAGES_AHEAD: usize = 1024;
+
+/// Where parts of segments lie: by the segment's number, and a number that tells its parts apart.
+type Parts = BTreeMap<(usize, u64), Range>;
 /// Pages by segment number and offset.
 type PageCache = LruCache<(usize, u64), Arc<[u8]>>;
 
@@ -50,39 +57,38 @@ impl Index {
 
     /// Reads from `store`, which is the one its segments are in, what [`find`](Self::find) will ask for about these
     /// items: in two requests, however many they are. What fails will fail there.
+    ///
+    /// Somewhat more than that, because what is asked next is much like it: all heads that were not read yet, if they
+    /// are few; and all pages of a small shard, if a good part of them is wanted.
     pub fn prefetch(&self, items: &[ItemId], store: &dyn ReadStore) {
         let segments = self.segments();
-        let wanted = |of: &dyn Fn(usize, &Segment, &ItemId) -> Vec<Part>| {
-            let each = segments.iter().enumerate();
-            let all =
-                each.flat_map(|(number, segment)| items.iter().flat_map(move |i| of(number, segment, i)));
-            let wanted: BTreeMap<_, _> = all.collect();
-            let ranges: Vec<_> = wanted.values().cloned().collect();
-            let answers = if ranges.is_empty() { Vec::new() } else { store.get_ranges(&ranges) };
-            let found = wanted.into_keys().zip(answers).filter_map(|(key, answer)| Some((key, answer.ok()?)));
-            found.collect::<Vec<_>>()
-        };
-        let heads = wanted(&|number, segment, item| {
-            segment
-                .head_wanted(item)
-                .map(|(shard, range)| ((number, shard as u64), range))
-                .into_iter()
-                .collect()
-        });
-        for ((number, shard), sealed) in heads {
+        for ((number, shard), sealed) in read(heads_wanted(&segments, items), store) {
             let _ = segments[number].give_head(shard as usize, sealed, &self.sealer);
         }
-        let pages = wanted(&|number, segment, item| {
-            let pages = self.pages.lock().expect("no panic while held");
-            let unknown =
-                segment.pages_wanted(item).into_iter().filter(|(at, _)| !pages.contains(&(number, *at)));
-            unknown.map(|(at, range)| ((number, at), range)).collect()
-        });
-        for ((number, at), sealed) in pages {
+        for ((number, at), sealed) in read(self.pages_wanted(&segments, items), store) {
             if let Ok(page) = segments[number].open_page(at, sealed, &self.sealer) {
                 self.pages.lock().expect("no panic while held").put((number, at), page.into());
             }
         }
+    }
+
+    fn pages_wanted(&self, segments: &[Arc<Segment>], items: &[ItemId]) -> Parts {
+        let known = self.pages.lock().expect("no panic while held");
+        let (mut parts, mut ahead) = (Parts::new(), PAGES_AHEAD);
+        for (number, segment) in segments.iter().enumerate() {
+            for (shard, mut pages) in segment.pages_wanted(items) {
+                let all = segment.pages_in(shard);
+                if all <= ahead && pages.len() * PAGES_SHARE >= all {
+                    pages = (0..all).collect();
+                }
+                let before = parts.len();
+                let ranges = pages.into_iter().filter_map(|page| segment.page_at(shard, page));
+                let unknown = ranges.filter(|(at, _)| !known.contains(&(number, *at)));
+                parts.extend(unknown.map(|(at, range)| ((number, at), range)));
+                ahead = ahead.saturating_sub(parts.len() - before);
+            }
+        }
+        parts
     }
 
     /// Every place where `item` may lie, newest segment first. In which of them it may be relied on, and in which
@@ -114,4 +120,33 @@ impl Index {
             _ => Ok(places),
         }
     }
+}
+
+/// The heads that are needed to look for `items`, or all that were not read yet.
+fn heads_wanted(segments: &[Arc<Segment>], items: &[ItemId]) -> Parts {
+    let needed: HashSet<_> = segments
+        .iter()
+        .enumerate()
+        .flat_map(|(number, segment)| {
+            items.iter().filter_map(move |i| Some((number, segment.head_wanted(i)?)))
+        })
+        .collect();
+    if needed.is_empty() {
+        return Parts::new();
+    }
+    let unknown = segments.iter().enumerate().flat_map(|(number, segment)| {
+        segment.heads_unknown().into_iter().map(move |(shard, range)| ((number, shard), range))
+    });
+    let mut unknown: Vec<_> = unknown.collect();
+    if unknown.iter().map(|(_, range)| range.len).sum::<usize>() > HEADS_AHEAD_BYTES {
+        unknown.retain(|(part, _)| needed.contains(part));
+    }
+    unknown.into_iter().map(|((number, shard), range)| ((number, shard as u64), range)).collect()
+}
+
+/// Reads parts together; those that cannot be read are left out.
+fn read(parts: Parts, store: &dyn ReadStore) -> Vec<((usize, u64), Vec<u8>)> {
+    let ranges: Vec<_> = parts.values().cloned().collect();
+    let answers = if ranges.is_empty() { Vec::new() } else { store.get_ranges(&ranges) };
+    parts.into_keys().zip(answers).filter_map(|(part, answer)| Some((part, answer.ok()?))).collect()
 }

@@ -34,7 +34,7 @@ use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
 use crate::error::{Error, Result};
 use crate::id::{EpochId, ObjectHash, ReplicaId, WriterId};
 use plakar_store::{Name, Range, ReadStore};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 const MAGIC: &[u8; 8] = b"PLKINDX1";
@@ -45,6 +45,8 @@ const BOUND_LEN: usize = 80;
 pub const PAGE_ROWS: usize = 136;
 const PAGE_STRIDE: u64 = (PAGE_ROWS * IndexRow::LEN + OVERHEAD) as u64;
 const SHARD_ROWS: usize = 1 << 18;
+/// So many pages are read together by who reads all: about 1 MiB.
+const RUN_PAGES: usize = 256;
 /// The most bytes of a segment that travels inside a Prepared fact.
 pub const EMBEDDED_MAX: usize = 64 << 10;
 const HEAD_MAX: usize = 64 << 20;
@@ -283,6 +285,12 @@ struct Shard {
     head: OnceLock<ShardHead>,
 }
 
+impl Shard {
+    fn pages(&self) -> usize {
+        (self.rows as usize).div_ceil(PAGE_ROWS)
+    }
+}
+
 struct ShardHead {
     first_keys: Vec<u64>,
     filter: Option<Filter>,
@@ -354,17 +362,23 @@ impl Segment {
         Ok(())
     }
 
-    /// Where the head of the shard is that [`find`](Self::find) would read for `item`: its number, and its range;
-    /// `None` when there is none to be read, or no more.
-    pub(super) fn head_wanted(&self, item: &ItemId) -> Option<(usize, Range)> {
-        let SegmentSource::Stored(_, name) = &self.source else { return None };
+    /// The shard that [`find`](Self::find) asks for `item`, if its head has to be read for it.
+    pub(super) fn head_wanted(&self, item: &ItemId) -> Option<usize> {
         let number = self.shard_number(item)?;
-        let shard = &self.shards[number];
-        let range = Range { name: name.clone(), offset: shard.head_at, len: shard.head_len as usize };
-        shard.head.get().is_none().then_some((number, range))
+        let known = self.shards[number].head.get().is_some();
+        (!known && matches!(self.source, SegmentSource::Stored(..))).then_some(number)
     }
 
-    /// Takes the bytes that [`head_wanted`](Self::head_wanted) asked for.
+    /// The shards whose heads were not read yet, and where those lie.
+    pub(super) fn heads_unknown(&self) -> Vec<(usize, Range)> {
+        let SegmentSource::Stored(_, name) = &self.source else { return Vec::new() };
+        let unknown = self.shards.iter().enumerate().filter(|(_, shard)| shard.head.get().is_none());
+        let range =
+            |shard: &Shard| Range { name: name.clone(), offset: shard.head_at, len: shard.head_len as usize };
+        unknown.map(|(number, shard)| (number, range(shard))).collect()
+    }
+
+    /// Takes the bytes of a head that [`heads_unknown`](Self::heads_unknown) named.
     pub(super) fn give_head(&self, number: usize, sealed: Vec<u8>, sealer: &Sealer) -> Result<()> {
         let shard = &self.shards[number];
         let head = self.open_head(shard, sealed, sealer)?;
@@ -372,22 +386,35 @@ impl Segment {
         Ok(())
     }
 
-    /// The pages that [`find`](Self::find) would read for `item`, by the offset they are known by, as far as that can be
-    /// told without reading.
-    pub(super) fn pages_wanted(&self, item: &ItemId) -> Vec<(u64, Range)> {
-        let SegmentSource::Stored(_, name) = &self.source else { return Vec::new() };
-        let Some(shard) = self.shard_number(item).map(|number| &self.shards[number]) else {
-            return Vec::new();
-        };
-        let Some(head) = shard.head.get() else { return Vec::new() };
-        let range = |number| {
-            let (at, len) = page_range(shard, number);
-            (at, Range { name: name.clone(), offset: at, len })
-        };
-        head.pages_of(item).map(range).collect()
+    /// The pages that [`find`](Self::find) would read for `items`, by shard, as far as that can be told without reading.
+    pub(super) fn pages_wanted(&self, items: &[ItemId]) -> BTreeMap<usize, BTreeSet<usize>> {
+        let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
+        if matches!(self.source, SegmentSource::Embedded(_)) {
+            return wanted;
+        }
+        for item in items {
+            if let Some(number) = self.shard_number(item)
+                && let Some(head) = self.shards[number].head.get()
+            {
+                wanted.entry(number).or_default().extend(head.pages_of(item));
+            }
+        }
+        wanted
     }
 
-    /// Opens the bytes that [`pages_wanted`](Self::pages_wanted) asked for.
+    /// How many pages a shard has.
+    pub(super) fn pages_in(&self, shard: usize) -> usize {
+        self.shards[shard].pages()
+    }
+
+    /// Where a page of a shard lies: the offset that it is known by, and its range. `None` when it need not be read.
+    pub(super) fn page_at(&self, shard: usize, number: usize) -> Option<(u64, Range)> {
+        let SegmentSource::Stored(_, name) = &self.source else { return None };
+        let (offset, len) = page_range(&self.shards[shard], number);
+        Some((offset, Range { name: name.clone(), offset, len }))
+    }
+
+    /// Opens the bytes of the page at this offset.
     pub(super) fn open_page(&self, at: u64, sealed: Vec<u8>, sealer: &Sealer) -> Result<Vec<u8>> {
         let context = Context { header: &self.bound, offset: at };
         sealer.open(Kind::SegmentPage, self.epoch, context, sealed, &self.source)
@@ -396,12 +423,20 @@ impl Segment {
     /// Calls `each` with every row, in order.
     pub fn for_each(&self, sealer: &Sealer, each: &mut EachRow) -> Result<()> {
         for shard in &self.shards {
-            for number in 0..(shard.rows as usize).div_ceil(PAGE_ROWS) {
-                let bytes = self.read_page(shard, number, sealer)?;
-                let mut r = Reader::new(&bytes);
-                while r.left() > 0 {
-                    let row = IndexRow::decode(shard.kind, &mut r).map_err(|e| e.of(&self.source))?;
-                    each(shard.kind, &row.id, &self.location(&row)?)?;
+            let pages: Vec<_> = (0..shard.pages()).map(|number| page_range(shard, number)).collect();
+            for run in pages.chunks(RUN_PAGES) {
+                let sealed = self.source.range(run[0].0, run.iter().map(|(_, len)| len).sum())?;
+                let mut rest = sealed.as_slice();
+                for (at, len) in run {
+                    let ends_early = || Error::damaged(&self.source, "ends early");
+                    let (page, after) = rest.split_at_checked(*len).ok_or_else(ends_early)?;
+                    rest = after;
+                    let bytes = self.open_page(*at, page.to_vec(), sealer)?;
+                    let mut r = Reader::new(&bytes);
+                    while r.left() > 0 {
+                        let row = IndexRow::decode(shard.kind, &mut r).map_err(|e| e.of(&self.source))?;
+                        each(shard.kind, &row.id, &self.location(&row)?)?;
+                    }
                 }
             }
         }
@@ -426,8 +461,7 @@ impl Segment {
     fn open_head(&self, shard: &Shard, sealed: Vec<u8>, sealer: &Sealer) -> Result<ShardHead> {
         let context = Context { header: &self.bound, offset: shard.head_at };
         let plain = sealer.open(Kind::ShardHead, self.epoch, context, sealed, &self.source)?;
-        let pages = (shard.rows as usize).div_ceil(PAGE_ROWS);
-        decode_shard_head(&plain, pages).map_err(|e| e.of(&self.source))
+        decode_shard_head(&plain, shard.pages()).map_err(|e| e.of(&self.source))
     }
 
     fn read_page(&self, shard: &Shard, number: usize, sealer: &Sealer) -> Result<Vec<u8>> {

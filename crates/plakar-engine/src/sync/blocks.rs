@@ -128,6 +128,9 @@ impl<'a> Blocks<'a> {
         }
         places.sort_by_key(key);
         places.dedup_by_key(|place| key(place));
+        if places.is_empty() {
+            return;
+        }
         let ranges: Vec<_> = places.iter().map(range).collect();
         for (place, sealed) in places.iter().zip(self.base.store.get_ranges(&ranges)) {
             if let Ok(opened) = sealed.map_err(Error::from).and_then(|bytes| self.open(place, bytes)) {

@@ -4,7 +4,7 @@
 //! snapshot that the destination lacks, oldest first, it opens a session there and
 //!
 //! 1. compares the snapshot's tree with that of the nearest snapshot which both sides publish, pinned at the
-//!    destination: what they share is skipped (`diff`);
+//!    destination: what they share is skipped (`diff`, `walk`);
 //! 2. asks the destination's index for what is left, item by item;
 //! 3. sends what it lacks: within a domain in blocks as they are sealed (`blocks`, `transfer`), else cut, named and
 //!    sealed anew (`translate`);
@@ -23,6 +23,7 @@ mod run;
 pub(crate) mod stored;
 mod transfer;
 pub(crate) mod translate;
+mod walk;
 
 pub use estimate::{Estimate, estimate};
 pub use plan::{Identity, Plan, Selection};
@@ -45,6 +46,7 @@ pub(crate) use run::{Moving, Run, begin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use stored::ZeroChunk;
+use walk::{Asking, Walk};
 
 /// How often one snapshot is begun again because cleanups at the destination took away what it relied on.
 const ATTEMPTS_MAX: usize = 3;
@@ -197,11 +199,16 @@ fn send(
             .map(|(session, ..)| session)
             .collect();
         let bases: Vec<_> = base.iter().map(|base| base.session).collect();
-        let (session, held) = begin(run.options, destination, sides.store, &bases, &hints)?;
-        let base = base.filter(|base| held.contains(&base.session));
-        let mut moving =
-            Moving { session, partial: Some(partial.clone()), counts: *counts, before: counts.bytes };
-        let (root, lost) = bring(run, sides, &snapshot.row.root, base, &mut moving)?;
+        // Within one domain, blocks are sent as they are sealed.
+        let same = sides.source.base.config.domain == destination.base.config.domain;
+        let there = same.then(|| Asking::of(&destination));
+        let options = run.options;
+        let begin = || {
+            let (session, held) = begin(options, destination, sides.store, &bases, &hints)?;
+            let partial = Some(partial.clone());
+            Ok((Moving { session, partial, counts: *counts, before: counts.bytes }, held))
+        };
+        let (root, lost, mut moving) = bring(run, sides, there, &snapshot.row.root, base, begin)?;
         moving.session.flush()?;
         let id = moving.session.id();
         *counts = Counts { bytes: moving.before + moving.session.stored_bytes(), ..moving.counts };
@@ -223,27 +230,43 @@ fn send(
     )))
 }
 
-/// Stores the tree at the destination. Returns its root there.
+/// Begins a session at the destination and stores the tree there. Returns its root there, what the source lacks of it,
+/// and the session.
 fn bring(
     run: &mut Run,
     sides: &Sides,
+    there: Option<Asking>,
     root: &Subtree,
     base: Option<&Common>,
-    moving: &mut Moving,
-) -> Result<(Option<Subtree>, Lost)> {
+    begin: impl FnOnce() -> Result<(Moving, Vec<SessionId>)>,
+) -> Result<(Option<Subtree>, Lost, Moving)> {
     let Sides { source, reader, .. } = *sides;
     let blocks = Blocks::new(&source.base, reader);
-    if source.base.config.domain == moving.session.repository().base.config.domain {
-        // Within a domain one tree has one root; a base of which that is not true is none.
-        let old = base.filter(|base| base.source == base.destination).map(|base| base.source);
-        let lost = transfer::transfer(run, &blocks, root.node, old, moving)?;
-        return Ok((Some(*root), lost));
-    }
-    let destination = Reader::new(moving.session.repository(), CACHE_BYTES_DEFAULT / 4);
-    let zeros = ZeroChunk::of(&source.base);
-    let readers = translate::Readers { source: reader, zeros, blocks: &blocks, destination: &destination };
-    let pair = base.map(|base| (base.source, base.destination));
-    translate::translate(run, &readers, root, pair, moving)
+    let is_held = |held: &[SessionId]| base.filter(|base| held.contains(&base.session));
+    let Some(there) = there else {
+        let (mut moving, held) = begin()?;
+        let destination = Reader::new(moving.session.repository(), CACHE_BYTES_DEFAULT / 4);
+        let zeros = ZeroChunk::of(&source.base);
+        let readers =
+            translate::Readers { source: reader, zeros, blocks: &blocks, destination: &destination };
+        let pair = is_held(&held).map(|base| (base.source, base.destination));
+        let (root, lost) = translate::translate(run, &readers, root, pair, &mut moving)?;
+        return Ok((root, lost, moving));
+    };
+    // Within a domain one tree has one root; a base of which that is not true is none.
+    let tree =
+        |base: Option<&Common>| base.filter(|base| base.source == base.destination).map(|base| base.source);
+    std::thread::scope(|scope| {
+        let walk = Walk::begin(scope, &blocks, root.node, tree(base), &there);
+        let (mut moving, held) = begin()?;
+        let old = tree(is_held(&held));
+        let walk = match walk.is_from(old) {
+            true => walk,
+            false => Walk::begin(scope, &blocks, root.node, old, &there),
+        };
+        let lost = transfer::transfer(run, &blocks, walk, &mut moving)?;
+        Ok((Some(*root), lost, moving))
+    })
 }
 
 /// The row as the destination publishes it. One that was made in the destination's own domain comes home as it was.

@@ -1,74 +1,35 @@
 //! Sending one snapshot within a domain: what the destination lacks, in blocks that are not sealed anew.
 
 use super::blocks::{ASKED_MAX, Blocks, Proven, Wanted};
-use super::diff::Diff;
 use super::lost::Lost;
+use super::walk::Walk;
 use super::{Moving, Run};
 use crate::block::{ItemId, ItemKind, SealedBlock};
 use crate::error::Result;
-use crate::tree::NodeId;
 use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// So many items are looked for, and sent, together.
 const BATCH_MAX: usize = 1 << 15;
-/// The walk is so many waves ahead of what is sent.
-const WAVES_AHEAD: usize = 4;
 
-/// Stores what the tree at `root` needs and the destination lacks. `old` is a tree that the destination has whole. One
-/// thread walks, while what it found is sent.
-pub fn transfer(
-    run: &mut Run,
-    blocks: &Blocks,
-    root: NodeId,
-    old: Option<NodeId>,
-    moving: &mut Moving,
-) -> Result<Lost> {
-    std::thread::scope(|scope| {
-        let (out, waves) = sync_channel(WAVES_AHEAD);
-        let walk = scope.spawn(move || walk(blocks, root, old, &out));
-        let mut lost = Lost::default();
-        let sent = send_all(run, blocks, waves, moving, &mut lost);
-        // The channel is gone by now, so it ends.
-        let walked = walk.join().expect("a walk does not panic");
-        sent?;
-        lost.append(walked?);
-        Ok(lost)
-    })
-}
-
-fn walk(blocks: &Blocks, root: NodeId, old: Option<NodeId>, out: &SyncSender<Vec<Wanted>>) -> Result<Lost> {
-    let mut lost = Lost::default();
-    let mut diff = Diff::new(root, old);
-    loop {
-        let mut wave = Vec::new();
-        let more = diff.wave(blocks, &mut wave, &mut lost)?;
-        if out.send(wave).is_err() || !more {
-            return Ok(lost);
-        }
-    }
-}
-
-fn send_all(
-    run: &mut Run,
-    blocks: &Blocks,
-    waves: Receiver<Vec<Wanted>>,
-    moving: &mut Moving,
-    lost: &mut Lost,
-) -> Result<()> {
+/// Stores what a walk finds and the destination lacks, while the walk goes on.
+pub fn transfer(run: &mut Run, blocks: &Blocks, walk: Walk, moving: &mut Moving) -> Result<Lost> {
     let (mut batch, mut nodes) = (Vec::new(), 0);
-    for wave in waves {
+    let mut lost = Lost::default();
+    for wave in &walk.waves {
         run.stop_if_interrupted(moving)?;
+        let wave = wave?;
         nodes += wave.iter().filter(|wanted| wanted.item.kind == ItemKind::Node).count();
         batch.extend(wave);
         if batch.len() >= BATCH_MAX || nodes >= blocks.nodes_kept() {
             let lacking = lacking(std::mem::take(&mut batch), moving)?;
-            send(run, blocks, lacking, moving, lost)?;
+            send(run, blocks, lacking, moving, &mut lost)?;
             nodes = 0;
         }
     }
     let lacking = lacking(batch, moving)?;
-    send(run, blocks, lacking, moving, lost)
+    send(run, blocks, lacking, moving, &mut lost)?;
+    lost.append(walk.lost());
+    Ok(lost)
 }
 
 /// What of `items` the destination lacks, each once.

@@ -431,3 +431,18 @@ fn what_snapshots_share_is_stored_once_at_the_destination() {
         assert_eq!(shown(b, &known, "all").len(), 8);
     }
 }
+
+#[test]
+fn a_snapshot_that_was_published_twice_is_one_and_is_removed_as_one() {
+    let empty = MemoryStore::new();
+    create(&empty, Making::default()).unwrap();
+    let a: Arc<dyn Store> = Arc::new(empty);
+    let pushed = push(&a, &Tree::of_everything(1), &Pushing::default()).clean();
+    publish_like(&a, &pushed.row.uuid_text(), |_| {});
+    let repo = open(a.clone()).unwrap();
+    assert_eq!((repo.state().publications().len(), repo.state().snapshots().len()), (2, 1));
+    assert_eq!(lines(&repo).len(), 1);
+    remove(&a, &pushed.row.uuid_text());
+    let repo = open(a).unwrap();
+    assert_eq!((repo.state().publications().len(), repo.state().removed().count()), (0, 2));
+}

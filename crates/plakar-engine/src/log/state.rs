@@ -73,8 +73,22 @@ impl State {
         }
     }
 
-    /// The visible snapshots, oldest first.
+    /// The visible snapshots, oldest first. One that was published twice, because two clients brought it at the same
+    /// time, is one snapshot: the publication that was received first stands for it.
     pub fn snapshots(&self) -> Vec<Snapshot<'_>> {
+        let mut all = self.publications();
+        all.dedup_by(|later, first| {
+            let same = later.row == first.row;
+            if same && later.received_ms < first.received_ms {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+        all
+    }
+
+    /// What is visible, publication by publication.
+    pub fn publications(&self) -> Vec<Snapshot<'_>> {
         let mut all: Vec<_> = self
             .view
             .visible_sessions()

@@ -218,6 +218,12 @@ fn send(
             return Ok((Sent::Withheld(lost), after));
         };
         let row = row_there(snapshot.row, root, identity, moving.session.repository());
+        let there = moving.session.repository().state.clone();
+        if let Some(other) = there.snapshots().into_iter().find(|other| *other.row == row) {
+            // Somebody else brought it meanwhile.
+            let after = moving.session.give_up(None)?;
+            return Ok((Sent::Published(other.session, Box::new(row)), after));
+        }
         let (ended, after) = moving.session.publish(Some(row.clone()))?;
         match ended {
             Ended::Published => return Ok((Sent::Published(id, Box::new(row)), after)),

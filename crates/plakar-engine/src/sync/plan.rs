@@ -87,7 +87,6 @@ impl<'a> Plan<'a> {
             let kept: HashSet<_> =
                 source.state.snapshots().iter().map(|s| Identity::of(s.row, here)).collect();
             let gone: HashSet<_> = source.state.removed().map(|s| Identity::of(s.row, here)).collect();
-            // All publications of it: two syncs at once may both have published it.
             let published = destination.state.snapshots().into_iter();
             let identities = published.map(|s| (s.session, Identity::of(s.row, there)));
             let to_remove =

@@ -16,7 +16,7 @@ use crate::protocol::{self, Outcome, Verdict};
 use crate::repository::Repository;
 use crate::tree::pages::NodeSink;
 use plakar_store::{ErrorKind, Store};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows are written to a segment once there are so many.
@@ -571,7 +571,7 @@ pub fn mark_bad(
     repo.refresh()
 }
 
-/// Removes publications: they are no longer visible here.
+/// Removes snapshots, each with all its publications: they are no longer visible here. `sessions` are what published them.
 pub fn remove(
     repo: &mut Repository,
     store: &dyn Store,
@@ -582,7 +582,14 @@ pub fn remove(
     if sessions.is_empty() {
         return Ok(());
     }
-    let facts: Vec<_> = sessions.iter().map(|session| Fact::Removed(*session)).collect();
+    let facts: Vec<_> = {
+        let all = repo.state.publications();
+        let meant: Vec<_> =
+            all.iter().filter(|one| sessions.contains(&one.session)).map(|one| one.row).collect();
+        let alike = all.iter().filter(|one| meant.contains(&one.row)).map(|one| one.session);
+        let named: BTreeSet<_> = sessions.iter().copied().chain(alike).collect();
+        named.into_iter().map(Fact::Removed).collect()
+    };
     put_facts(&facts, store, author, repo, now)?;
     repo.refresh()
 }

@@ -26,16 +26,11 @@ mod place;
 mod schema;
 mod writer;
 
-use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 #[cfg(any(doc, test))]
 use plakar_store::ErrorKind;
-use plakar_store::{Capabilities, Error, Listed, Name, ReadStore, Result, Store};
+use plakar_store::{Capabilities, Listed, Name, ReadStore, Result, Store};
 use rusqlite::{Connection, Transaction, ffi::ErrorCode};
 
 use connect::{Pool, Use, connect};
@@ -60,23 +55,18 @@ impl SqliteStore {
     /// [`ErrorKind::Exists`] when `path` is taken by anything, or a file that SQLite kept beside a database of
     /// that name is left, [`ErrorKind::NotFound`] when the folder above is
     /// missing, [`ErrorKind::Denied`] when the folder may not be written or is on a network; others as the file
-    /// system reports them. Nothing was changed. A crash may leave an empty file, which is no store.
+    /// system reports them. Nothing was changed. A crash may leave a file `<path>.new-<number>`, which is of no use.
     pub fn create(path: impl AsRef<Path>) -> Result<SqliteStore> {
         let place = Place::new(path.as_ref())?;
-        let what = || format!("create {}", place.location());
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place.file) {
-            Ok(file) => drop(file),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(place::exists(&place.path)),
-            Err(e) => return Err(Error::io(what(), e)),
+        let draft = place.draft()?;
+        // Nobody ever sees a database that is not whole: it gets its name when it is.
+        let named = fill(&draft).and_then(|()| draft.publish(&place));
+        for suffix in place::BESIDE.iter().chain(&[""]) {
+            // After a rename there is nothing left of that name. A failure leaves what a crash would leave.
+            let _ = fs::remove_file(draft.beside(suffix));
         }
-        let made = fill(&place).and_then(|()| SqliteStore::open(&place.path));
-        if made.is_err() {
-            // They are ours: a moment ago there was nothing of that name. A failure leaves what a crash would leave.
-            for suffix in place::BESIDE.iter().chain(&[""]) {
-                let _ = fs::remove_file(place.beside(suffix));
-            }
-        }
-        made
+        named?;
+        SqliteStore::open(&place.path)
     }
 
     /// Opens the store in the database file `path`, which may be relative or a symbolic link.
@@ -226,12 +216,13 @@ impl Store for SqliteStore {
     }
 }
 
-/// Makes the empty file a database, and its name durable.
+/// Makes the empty file a database.
 fn fill(place: &Place) -> Result<()> {
     let failed = |failed| place.error("create", "the database", failed);
     let connection: Connection = connect(place, Use::Write).map_err(|e| failed(e.into()))?;
     schema::make(&connection).map_err(|e| failed(e.into()))?;
-    log::flush_names(place.file.parent().unwrap_or(&place.file)).map_err(|e| failed(Failed::System(e)))
+    // Only what is closed can be moved: its log goes with it.
+    connection.close().map_err(|(_, e)| failed(e.into()))
 }
 
 /// Whether nobody, on any mount, can change the file, and it is whole without the log.

@@ -1,15 +1,20 @@
 //! Where the database file is, and whether SQLite can do its work there.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use plakar_store::{Error, ErrorKind, Result};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::{Errno, retry_on_intr},
+};
 
-use crate::network;
+use crate::{log, network};
 
 /// How long a writer waits for other processes' writers. A put holds the lock for as long as its bytes take to
 /// be written, a barrier not at all.
@@ -68,6 +73,37 @@ impl Place {
             Some(left) => Err(exists(&left)),
             None => place.usable(),
         }
+    }
+
+    /// An empty file of its own beside the place, to be made a database there and then [published](Self::publish).
+    pub fn draft(&self) -> Result<Place> {
+        let failed = |e| Error::io(format!("create {}", self.location()), e);
+        // A number is taken when somebody was killed; then the next one is free.
+        for number in std::process::id().. {
+            let file = self.beside(&format!(".new-{number}"));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file) {
+                Ok(_) => return Ok(Place { path: self.path.clone(), file, patience: self.patience }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Gives a draft the name of `place`, durably, unless something bears it.
+    pub fn publish(&self, place: &Place) -> Result<()> {
+        let renamed =
+            retry_on_intr(|| renameat_with(CWD, &self.file, CWD, &place.file, RenameFlags::NOREPLACE));
+        let named = match renamed {
+            // A file system that cannot rename without replacing.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(&self.file, &place.file),
+            other => other.map_err(io::Error::from),
+        };
+        let folder = place.file.parent().unwrap_or(&place.file);
+        named.and_then(|()| log::flush_names(folder)).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => exists(&place.path),
+            _ => Error::io(format!("create {}", place.location()), e),
+        })
     }
 
     /// The file that SQLite keeps beside the database under the same name and `suffix`.

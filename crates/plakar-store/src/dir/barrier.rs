@@ -18,6 +18,8 @@ use super::folder;
 
 /// So many folders are flushed at the same time.
 const FLUSHES_MAX: usize = 8;
+/// So many folders are open for it.
+const OPEN_MAX: usize = 32;
 
 /// The folders that the next barrier must flush. The root is the empty path.
 #[derive(Debug, Default)]
@@ -67,10 +69,14 @@ impl Barrier {
         let open = |path: &String| {
             folder::open(root, path)?.ok_or_else(|| io::Error::other(format!("folder {path} is gone")))
         };
-        let opened = touched.iter().map(open).collect::<io::Result<Vec<_>>>();
-        // Nothing is lost when a folder could not be opened: the next barrier tries again.
-        let opened = opened.inspect_err(|_| lock(&self.folders).touched.extend(touched.iter().cloned()))?;
-        flush_together(opened, flush).inspect_err(|_| *broken = true)?;
+        let all: Vec<_> = touched.iter().collect();
+        for some in all.chunks(OPEN_MAX) {
+            let opened = some.iter().map(|path| open(path)).collect::<io::Result<Vec<_>>>();
+            // Nothing is lost when a folder could not be opened: the next barrier tries again.
+            let opened =
+                opened.inspect_err(|_| lock(&self.folders).touched.extend(touched.iter().cloned()))?;
+            flush_together(opened, flush).inspect_err(|_| *broken = true)?;
+        }
         lock(&self.folders).anchored.extend(touched);
         Ok(())
     }

@@ -11,7 +11,8 @@
 //! 4. publishes, unless something is lost at the source: then the snapshot is withheld, what was sent of it is kept for
 //!    the next time, and the others go on.
 //!
-//! Everything that is sent was proven by its ids on the way. What was announced before a sync was ended is not sent
+//! What both sides publish is taken to be whole at the destination: that it is, `check` proves there, and what it finds
+//! `heal` mends. Everything that is sent was proven by its ids on the way. What was announced before a sync was ended is not sent
 //! again: the destination's index knows it.
 
 pub(crate) mod blocks;

@@ -5,6 +5,7 @@ use plakar_engine::log::fact::Row;
 use plakar_engine::sync::Selection;
 use plakar_store::wrap::Counting;
 use plakar_store::{DirStore, MemoryStore, Store};
+use plakar_store_sqlite::SqliteStore;
 use plakar_testkit::source::{Node, Piece, Random, Tree, What};
 use plakar_testkit::syncing::*;
 use plakar_testkit::world::*;
@@ -276,8 +277,8 @@ impl Drop for Folder {
 }
 
 #[test]
-fn repositories_in_folders_and_in_memory_agree_after_any_history() {
-    for (three, seed) in [(Three::Copies, 40), (Three::Mixed, 41)] {
+fn repositories_in_memory_in_a_folder_and_in_a_database_agree_after_any_history() {
+    for (three, seed) in [(Three::Copies, 40), (Three::Mixed, 41), (Three::Between, 42)] {
         println!("{three:?}, seed {seed}");
         let name = format!("plakar-sync-{}", plakar_engine::id::SessionId::random());
         let folder = Folder(std::env::temp_dir().join(name));
@@ -288,10 +289,14 @@ fn repositories_in_folders_and_in_memory_agree_after_any_history() {
             if number == 1 {
                 return (Arc::new(store) as Arc<dyn Store>, domain);
             }
-            let dir = DirStore::create(folder.0.join(number.to_string())).unwrap();
-            store.snapshot().iter().for_each(|(name, bytes)| dir.put(name, &[bytes]).unwrap());
-            dir.barrier().unwrap();
-            (Arc::new(dir) as Arc<dyn Store>, domain)
+            let place = folder.0.join(number.to_string());
+            let other: Arc<dyn Store> = match number {
+                2 => Arc::new(DirStore::create(place).unwrap()),
+                _ => Arc::new(SqliteStore::create(place).unwrap()),
+            };
+            store.snapshot().iter().for_each(|(name, bytes)| other.put(name, &[bytes]).unwrap());
+            other.barrier().unwrap();
+            (other, domain)
         });
         History::new(seed, stores).run(14);
     }

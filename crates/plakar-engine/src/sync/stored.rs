@@ -69,7 +69,10 @@ impl<'a> Stored<'a> {
         };
         if self.id != Some(row.id) {
             self.id = None;
-            self.bytes = self.readers.source.chunk(&row.id)?;
+            let bytes = &mut self.bytes;
+            bytes.clear();
+            self.taken = 0;
+            self.readers.source.with_item(&row.id.into(), &mut |read| bytes.extend_from_slice(read))?;
             self.id = Some(row.id);
         }
         if self.bytes.len() != row.len as usize {

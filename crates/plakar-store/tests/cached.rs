@@ -5,7 +5,8 @@ use plakar_store::{ErrorKind, MemoryStore, Name, Range, ReadStore, Store};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
 
 type Inner = Arc<Counting<MemoryStore>>;
 
@@ -15,10 +16,9 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// Bytes that differ from place to place.
-fn content(len: usize) -> Vec<u8> {
-    (0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
+/// What every object holds: bytes that differ from place to place.
+static CONTENT: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..3u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect());
 
 /// Objects of all folders, counted.
 fn inner() -> Inner {
@@ -26,7 +26,7 @@ fn inner() -> Inner {
     for object in
         ["packs/a", "index/a", "index/b", "log/a", "admin/a", "keys/a", "keyring/a", "config", "replica"]
     {
-        store.put(&name(object), &[&content(3 << 20)]).unwrap();
+        store.put(&name(object), &[&CONTENT]).unwrap();
     }
     Arc::new(Counting::new(store))
 }
@@ -35,7 +35,7 @@ fn inner() -> Inner {
 fn costs(cached: &Cached<Inner>, object: &str, offset: u64, len: usize) -> u64 {
     let before = cached.inner().counts().requests();
     let bytes = cached.get_range(&name(object), offset, len).unwrap();
-    assert!(bytes == content(3 << 20)[offset as usize..][..len], "{object} from {offset}, {len} bytes");
+    assert!(bytes == CONTENT[offset as usize..][..len], "{object} from {offset}, {len} bytes");
     cached.inner().counts().requests() - before
 }
 
@@ -109,8 +109,8 @@ fn what_is_not_kept_is_asked_for_together() {
         let kinds: Vec<_> = answers.iter().map(|a| a.as_ref().map(Vec::len).map_err(|e| e.kind())).collect();
         let none = [Err(ErrorKind::Short), Ok(10), Err(ErrorKind::NotFound), Ok(0)];
         assert_eq!((&kinds[..2], &kinds[2..]), (&[Ok(10), Ok(10)][..], &none[..]));
-        assert_eq!(answers[3].as_ref().unwrap(), &content(20)[5..15]);
-        assert_eq!(answers[0].as_ref().unwrap(), &content(10));
+        assert_eq!(answers[3].as_ref().unwrap(), &CONTENT[5..15]);
+        assert_eq!(answers[0].as_ref().unwrap(), &CONTENT[..10]);
         let counts = cached.inner().counts();
         assert_eq!(counts.requests(), 1, "{expected} ranges at once");
         cached.inner().reset();
@@ -273,16 +273,16 @@ fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
 fn what_was_wrong_can_be_forgotten() {
     let temp = tempfile::tempdir().unwrap();
     let faulty = Faulty::new(MemoryStore::new(), 1);
-    faulty.put(&name("packs/a"), &[&content(100)]).unwrap();
+    faulty.put(&name("packs/a"), &[&CONTENT[..100]]).unwrap();
     faulty.add(Rule::new(Fault::Flip(3)).on(Request::Range).nth(1));
     let cached = Cached::new(&faulty, temp.path(), MAX);
     let get = |cached: &dyn ReadStore| cached.get_range(&name("packs/a"), 0, 100).unwrap();
-    assert_ne!(get(&cached), content(100));
-    assert_ne!(get(&Cached::new(&faulty, temp.path(), MAX)), content(100));
+    assert_ne!(get(&cached), CONTENT[..100]);
+    assert_ne!(get(&Cached::new(&faulty, temp.path(), MAX)), CONTENT[..100]);
     cached.forget();
     assert_eq!(files(temp.path()), [0, 0]);
-    assert_eq!(get(&cached), content(100));
-    assert_eq!(get(&Cached::new(&faulty, temp.path(), MAX)), content(100));
+    assert_eq!(get(&cached), CONTENT[..100]);
+    assert_eq!(get(&Cached::new(&faulty, temp.path(), MAX)), CONTENT[..100]);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn threads_share_it() {
                 for n in 0..400 {
                     let offset = (n * (thread + 1)) % 90 * 500;
                     let bytes = cached.get_range(&name("packs/a"), offset, 500).unwrap();
-                    assert!(bytes == content(3 << 20)[offset as usize..][..500]);
+                    assert!(bytes == CONTENT[offset as usize..][..500]);
                 }
             });
         }
@@ -317,4 +317,55 @@ fn threads_share_it() {
     assert!((90..1600).contains(&requests), "{requests}");
     let later = Cached::new(inner(), temp.path(), 60_000);
     assert!((0..90).any(|n| costs(&later, "packs/a", n * 500, 500) == 0));
+}
+
+/// A file system in memory with room for a few records.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None` if this machine does not let us.
+    fn mount(options: &str) -> Option<Disk> {
+        let temp = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(temp.path()).output();
+        if mounted.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Disk(temp));
+        }
+        assert!(
+            std::env::var_os("PLAKAR_NO_SKIP").is_none_or(|value| value != "1"),
+            "not skipped: {mounted:?}"
+        );
+        println!("skipped: cannot mount a tmpfs: {mounted:?}");
+        None
+    }
+
+    fn resize(&self, options: &str) {
+        let options = format!("remount,{options}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// The record at the end is cut short where the room ends.
+#[test]
+fn on_a_disk_that_fills_up_what_was_kept_before_is_still_good() {
+    let Some(disk) = Disk::mount("size=64k") else { return };
+    let cached = Cached::new(inner(), disk.0.path(), MAX);
+    let all =
+        |cached: &Cached<Inner>| (0..20).map(|n| costs(cached, "packs/a", n * 7_000, 7_000)).sum::<u64>();
+    assert_eq!(all(&cached), 20);
+    let kept = 20 - all(&cached);
+    assert!((5..10).contains(&kept), "{kept}");
+    // Whoever comes later knows as much; and with more room goes on in another file than the torn one.
+    let later = Cached::new(inner(), disk.0.path(), MAX);
+    assert_eq!(all(&later), 20 - kept);
+    disk.resize("size=4m");
+    let later = Cached::new(inner(), disk.0.path(), MAX);
+    assert_eq!(all(&later), 20 - kept);
+    assert_eq!(all(&Cached::new(inner(), disk.0.path(), MAX)), 0);
 }

@@ -36,7 +36,7 @@ pub struct Cached<S> {
 
 impl<S> Cached<S> {
     /// Keeps ranges of `inner` in `folder`, which is made if it is not there and belongs to one repository: about
-    /// `max_bytes` at most, those that were used last. Memory: about 40 bytes for each range.
+    /// `max_bytes` at most, those that were used last. Memory: about 50 bytes for each range.
     pub fn new(inner: S, folder: &Path, max_bytes: u64) -> Cached<S> {
         Cached { inner, kept: Mutex::new(Kept::open(folder, max_bytes)), deleted: Mutex::default() }
     }

@@ -19,7 +19,7 @@ const PAGES_CACHED: usize = 4096;
 /// All heads are read together if they have no more bytes than this.
 const HEADS_AHEAD_BYTES: usize = 2 << 20;
 /// All pages of a shard are read together if one in so many is wanted,
-const PAGES_SHARE: usize = 8;
+const PAGES_SHARE: usize = 16;
 /// and if that makes no more pages than this, in all.
 const PAGES_AHEAD: usize = 1024;
 

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 /// The log is folded once so many objects count.
 const OBJECTS_MAX: usize = 48;
-/// Segments with fewer rows are merged.
+/// Segments with fewer rows are merged, if smaller ones have as many together.
 const SMALL_ROWS: u64 = 1 << 18;
 /// A merge has at most so many rows: about 30 MiB as stored, 50 MiB in memory.
 const MERGE_ROWS_MAX: u64 = 1 << 20;
@@ -56,8 +56,7 @@ fn merge(
     refs: Vec<SegmentRef>,
 ) -> Result<Vec<SegmentRef>> {
     let sealer = &repo.base().sealer;
-    let (mut kept, mut merged, mut rows) = (Vec::new(), Vec::new(), 0);
-    let (mut seen, mut epochs) = (HashSet::new(), HashSet::new());
+    let (mut kept, mut small, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for segment in refs {
         let (hash, source) = match &segment {
             SegmentRef::Stored(hash) => {
@@ -71,9 +70,21 @@ fn merge(
             continue;
         }
         let opened = Segment::open(source, sealer)?;
+        if opened.rows() < SMALL_ROWS {
+            small.push((segment, opened));
+        } else {
+            kept.push(segment);
+        }
+    }
+    small.sort_by_key(|(_, opened)| opened.rows());
+    let (mut merged, mut rows, mut epochs) = (Vec::new(), 0, HashSet::new());
+    for (segment, opened) in small {
+        // A row is written again only into a segment twice as large; so few are, and few segments stay.
+        let doubles = merged.is_empty() || opened.rows() <= rows;
+        let embedded = matches!(segment, SegmentRef::Embedded(_));
         epochs.extend(opened.epochs());
         let fits = rows + opened.rows() <= MERGE_ROWS_MAX && epochs.len() <= EPOCHS_MAX;
-        if opened.rows() < SMALL_ROWS && fits {
+        if fits && (doubles || embedded) {
             rows += opened.rows();
             merged.push((segment, opened));
         } else {

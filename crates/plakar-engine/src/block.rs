@@ -325,6 +325,20 @@ impl Block {
         Block::decode(kind, &plain).map_err(|e| e.of(object))
     }
 
+    /// Proves that these are the bytes that were sealed, and looks no further.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they are not.
+    pub fn authenticate(
+        kind: ItemKind,
+        epoch: EpochId,
+        sealed: Vec<u8>,
+        sealer: &Sealer,
+        object: &dyn std::fmt::Display,
+    ) -> Result<()> {
+        sealer.open(kind.seal_kind(), epoch, Context::default(), sealed, object).map(drop)
+    }
+
     /// Decodes the plaintext of a block.
     pub fn decode(kind: ItemKind, plain: &[u8]) -> Result<Block, Malformed> {
         let mut r = Reader::new(plain);

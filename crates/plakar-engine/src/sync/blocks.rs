@@ -4,7 +4,7 @@ use crate::block::{Block, ItemId, ItemKind, TREE_RAW_TARGET};
 use crate::error::{Error, Result};
 use crate::id::{EpochId, NodeId, ObjectHash};
 use crate::index::Place;
-use crate::pack::pack_name;
+use crate::pack::{pack_name, read_directory};
 use crate::read::Reader;
 use crate::repository::Unlocked;
 use crate::write::Owner;
@@ -21,6 +21,8 @@ const WAVE_BYTES: usize = 8 << 20;
 /// Blocks of one pack that are no further apart are read as one range.
 const GAP_MAX: u64 = 32 << 10;
 
+/// The directory of a pack is read when so many of its blocks are wanted.
+const LISTED_MIN: usize = 16;
 /// An index is asked for so many items together: what it reads for them is kept until they are looked up.
 pub const ASKED_MAX: usize = 1 << 10;
 
@@ -40,7 +42,12 @@ pub struct Group {
     /// The wanted items and which of the block's they are.
     pub wanted: Vec<(u16, Wanted)>,
     kept: Option<Arc<Opened>>,
+    /// What its pack's directory says it holds, where that was read.
+    listed: Option<Items>,
 }
+
+/// Ids and lengths of the items of a block, in order.
+type Items = Vec<([u8; 32], u32)>;
 
 /// A group, and its block as it was read.
 type Read = (Group, Result<Vec<u8>>);
@@ -51,14 +58,14 @@ pub struct Opened {
     block: Block,
 }
 
-/// A block of which every item's id was computed again.
+/// A block that is what was sealed.
 pub struct Proven {
     /// Its bytes as they lie there.
     pub sealed: Vec<u8>,
-    /// Ids and lengths of its items, in order.
-    pub items: Vec<([u8; 32], u32)>,
-    /// What it holds.
-    pub block: Block,
+    /// Ids and lengths of its items, in order: computed again, or as the sealed directory of its pack says.
+    pub items: Items,
+    /// Its items, unless most of them are wanted and it is listed: then it need not be opened any further.
+    pub block: Option<Block>,
     /// What kind of items.
     pub kind: ItemKind,
     /// The epoch it is sealed under.
@@ -209,6 +216,7 @@ impl<'a> Blocks<'a> {
                 kind: one.item.kind,
                 wanted: Vec::new(),
                 kept: self.kept().take(&place),
+                listed: None,
             });
             group.wanted.push((place.ordinal, *one));
         }
@@ -224,10 +232,11 @@ impl<'a> Blocks<'a> {
     /// What `each` returns; it ends everything. A block that cannot be read is told to `each`.
     pub fn fetch(
         &self,
-        groups: Vec<Group>,
+        mut groups: Vec<Group>,
         workers: usize,
         each: &mut dyn FnMut(Group, Result<Proven>) -> Result<()>,
     ) -> Result<()> {
+        self.list(&mut groups);
         let (to_workers, queue) = sync_channel(2 * workers);
         let (results, proven) = sync_channel(2);
         let queue = Arc::new(Mutex::new(queue));
@@ -309,9 +318,36 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// Reads the directories of packs of which much is wanted: a few requests, that spare decompressing all of it. One
+    /// that cannot be read spares nothing.
+    fn list(&self, groups: &mut [Group]) {
+        for of_pack in groups.chunk_by_mut(|a, b| a.place.pack == b.place.pack) {
+            if of_pack.len() < LISTED_MIN {
+                continue;
+            }
+            let directory = read_directory(&*self.base.store, &of_pack[0].place.pack, &self.base.sealer);
+            let blocks: HashMap<_, _> =
+                directory.into_iter().flatten().map(|entry| (entry.offset, entry)).collect();
+            for group in of_pack {
+                let place = &group.place;
+                let entry = blocks.get(&place.offset).filter(|entry| {
+                    (entry.sealed_len, entry.epoch, entry.kind) == (place.sealed_len, place.epoch, group.kind)
+                });
+                group.listed = entry.map(|entry| entry.items.clone());
+            }
+        }
+    }
+
     fn prove_block(&self, group: &mut Group, sealed: Vec<u8>) -> Result<Proven> {
         let base = self.base;
         let (kind, epoch) = (group.kind, group.place.epoch);
+        if group.kept.is_none()
+            && let Some(items) = group.listed.take()
+            && is_most(&group.wanted, &items)
+        {
+            Block::authenticate(kind, epoch, sealed.clone(), &base.sealer, &place_name(&group.place))?;
+            return Ok(Proven { sealed, items, block: None, kind, epoch });
+        }
         let (sealed, block) = match group.kept.take().map(Arc::try_unwrap) {
             Some(Ok(kept)) => (kept.sealed, kept.block),
             // The walk is just reading it.
@@ -327,7 +363,7 @@ impl<'a> Blocks<'a> {
             (ItemId::of(kind, bytes, &base.keys).id, bytes.len() as u32)
         };
         let items = (0..block.count()).map(item).collect();
-        Ok(Proven { sealed, items, block, kind, epoch })
+        Ok(Proven { sealed, items, block: Some(block), kind, epoch })
     }
 
     /// Why something cannot be had, if the source as a whole can still be read; else the error.
@@ -343,6 +379,14 @@ impl<'a> Blocks<'a> {
         }
         Err(error)
     }
+}
+
+/// Whether so much of a block is wanted that all of it is moved: below sixty per cent, what is not wanted would cost more
+/// than sealing anew.
+pub fn is_most(wanted: &[(u16, Wanted)], items: &[([u8; 32], u32)]) -> bool {
+    let len = |(_, len): &([u8; 32], u32)| u64::from(*len);
+    let wanted: u64 = wanted.iter().filter_map(|(at, _)| items.get(usize::from(*at))).map(len).sum();
+    10 * wanted >= 6 * items.iter().map(len).sum::<u64>()
 }
 
 fn key(place: &Place) -> (ObjectHash, u32) {

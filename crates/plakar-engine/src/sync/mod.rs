@@ -12,8 +12,9 @@
 //!    the next time, and the others go on.
 //!
 //! What both sides publish is taken to be whole at the destination: that it is, `check` proves there, and what it finds
-//! `heal` mends. Everything that is sent was proven by its ids on the way. What was announced before a sync was ended is not sent
-//! again: the destination's index knows it.
+//! `heal` mends. Everything that is sent was authenticated on the way: by its ids or, where much of a pack is moved, by the
+//! seals of its blocks and of the directory that names their items. What was announced before a sync was ended is not
+//! sent again: the destination's index knows it.
 
 pub(crate) mod blocks;
 pub(crate) mod diff;

@@ -1,6 +1,6 @@
 //! Sending one snapshot within a domain: what the destination lacks, in blocks that are not sealed anew.
 
-use super::blocks::{ASKED_MAX, Blocks, Proven, Wanted};
+use super::blocks::{ASKED_MAX, Blocks, Proven, Wanted, is_most};
 use super::lost::Lost;
 use super::walk::Walk;
 use super::{Moving, Run};
@@ -93,20 +93,22 @@ fn store(proven: Proven, wanted: Vec<(u16, Wanted)>, moving: &mut Moving) -> Res
         found == Some(wanted.item)
     };
     let (held, not): (Vec<_>, Vec<_>) = wanted.into_iter().partition(holds);
-    let raw: u64 = held.iter().map(|(ordinal, _)| u64::from(proven.items[usize::from(*ordinal)].1)).sum();
-    // Sixty per cent: below, what is not wanted would cost more than sealing anew.
-    let most = 10 * raw >= 6 * proven.block.raw_len() as u64;
-    if most && moving.session.can_open(proven.epoch) {
-        moving.counts.blocks += 1;
-        moving.counts.items += proven.items.len() as u64;
-        let Proven { sealed, items, kind, epoch, .. } = proven;
-        moving.session.put_sealed(SealedBlock { kind, epoch, items, bytes: sealed })?;
-    } else {
-        for (ordinal, wanted) in &held {
-            let bytes = proven.block.bytes(usize::from(*ordinal)).expect("it was found there");
-            moving.counts.items += 1;
-            moving.session.put_item(wanted.owner, wanted.item, bytes)?;
+    let Proven { sealed, items, block, kind, epoch } = proven;
+    match block {
+        Some(block) if !is_most(&held, &items) || !moving.session.can_open(epoch) => {
+            for (ordinal, wanted) in &held {
+                let bytes = block.bytes(usize::from(*ordinal)).expect("it was found there");
+                moving.counts.items += 1;
+                moving.session.put_item(wanted.owner, wanted.item, bytes)?;
+            }
         }
+        _ if moving.session.can_open(epoch) => {
+            moving.counts.blocks += 1;
+            moving.counts.items += items.len() as u64;
+            moving.session.put_sealed(SealedBlock { kind, epoch, items, bytes: sealed })?;
+        }
+        // Not to be opened there as it is, nor opened here: the slow way.
+        _ => return Ok(not.into_iter().chain(held).map(|(_, wanted)| wanted).collect()),
     }
     Ok(not.into_iter().map(|(_, wanted)| wanted).collect())
 }

@@ -112,7 +112,7 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     let expected = [
-        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "clone", "sync", "status", "adopt",
+        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "clone", "sync", "heal", "status", "adopt",
         "key", "version", "help",
     ];
     assert_eq!(commands, expected);

@@ -1,4 +1,4 @@
-//! Blocks of the source, on their way: read, opened, proven, and still sealed.
+//! Blocks of the source, on their way: read, found to be what was sealed, and still sealed.
 
 use crate::block::{Block, ItemId, ItemKind, TREE_RAW_TARGET};
 use crate::error::{Error, Result};
@@ -225,7 +225,7 @@ impl<'a> Blocks<'a> {
         (groups.into_iter().map(|(_, group)| group).collect(), nowhere)
     }
 
-    /// Reads `groups`, opens them on `workers` threads, and calls `each` with every one. Bytes in memory: two waves and
+    /// Reads `groups`, proves them on `workers` threads, and calls `each` with every one. Bytes in memory: two waves and
     /// a few blocks.
     ///
     /// # Errors

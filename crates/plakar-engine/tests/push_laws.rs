@@ -90,6 +90,9 @@ fn edit(tree: &Tree, random: &mut Random) -> Tree {
     let mut tree = tree.clone();
     for _ in 0..1 + random.below(12) {
         let paths: Vec<_> = tree.0.keys().cloned().collect();
+        if paths.is_empty() {
+            break;
+        }
         let at = paths[random.below(paths.len() as u64) as usize].clone();
         let text: Vec<_> = at.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         let text = text.join("/");

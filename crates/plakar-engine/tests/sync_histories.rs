@@ -91,6 +91,9 @@ impl History {
     fn edit(&mut self) {
         for _ in 0..1 + self.below(6) {
             let paths: Vec<_> = self.tree.0.keys().cloned().collect();
+            if paths.is_empty() {
+                break;
+            }
             let at = paths[self.below(paths.len())].clone();
             let text: Vec<_> = at.iter().map(|name| String::from_utf8_lossy(name)).collect();
             let (text, fresh) = (text.join("/"), format!("new-{}", self.below(40)));
@@ -99,11 +102,11 @@ impl History {
             }
             match self.below(7) {
                 0 => _ = self.tree.remove(&text),
-                1 => _ = self.tree.remove(&fresh).rename(&text, &fresh),
+                1 => _ = self.tree.rename(&text, &fresh),
                 2 | 3 => {
                     let len = self.below(6_000);
                     let owner = self.below(3) as u32;
-                    self.tree.remove(&fresh).put(&fresh, Node::file(self.random.bytes(len)).owned_by(owner));
+                    self.tree.put(&fresh, Node::file(self.random.bytes(len)).owned_by(owner));
                 }
                 4 => self.tree.0.get_mut(&at).unwrap().meta.mode ^= 0o20,
                 _ => {

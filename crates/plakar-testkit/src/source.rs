@@ -198,11 +198,18 @@ pub fn path(text: &str) -> Path {
 pub struct Tree(pub BTreeMap<Path, Node>);
 
 impl Tree {
-    /// Puts an entry, and the directories on the way to it that are not there yet.
+    /// Puts an entry, and the directories on the way to it that are not there yet. What was there and cannot be any
+    /// more gives way: a file on the way to it, and what lay beneath unless it is a directory too.
     pub fn put(&mut self, at: &str, node: Node) -> &mut Tree {
+        if node.what != What::Directory {
+            self.remove(at);
+        }
         let at = path(at);
         for len in 1..at.len() {
-            self.0.entry(at[..len].to_vec()).or_insert_with(|| Node::new(What::Directory));
+            let on_the_way = self.0.entry(at[..len].to_vec()).or_insert_with(|| Node::new(What::Directory));
+            if on_the_way.what != What::Directory {
+                *on_the_way = Node::new(What::Directory);
+            }
         }
         self.0.insert(at, node);
         self
@@ -215,15 +222,18 @@ impl Tree {
         self
     }
 
-    /// Renames an entry, with everything beneath it.
+    /// Renames an entry, with everything beneath it; what was there before is replaced. Nothing moves beneath itself.
     pub fn rename(&mut self, from: &str, to: &str) -> &mut Tree {
         let (from, to) = (path(from), path(to));
+        if to.starts_with(&from) {
+            return self;
+        }
         let moved: Vec<_> = self.0.iter().filter(|(path, _)| path.starts_with(&from)).collect();
         let moved: Vec<_> = moved
             .into_iter()
             .map(|(path, node)| ([&to[..], &path[from.len()..]].concat(), node.clone()))
             .collect();
-        self.0.retain(|path, _| !path.starts_with(&from));
+        self.0.retain(|path, _| !path.starts_with(&from) && !path.starts_with(&to));
         self.0.extend(moved);
         self
     }

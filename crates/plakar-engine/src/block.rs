@@ -307,6 +307,8 @@ pub struct Block {
     raw: Vec<u8>,
     /// Where each item ends in `raw`.
     ends: Vec<u32>,
+    /// The ids of all items, if they were computed.
+    names: Vec<[u8; 32]>,
 }
 
 impl Block {
@@ -379,7 +381,7 @@ impl Block {
         if raw.len() != raw_len {
             return Err(Malformed("decompresses to another length"));
         }
-        Ok(Block { kind, raw, ends })
+        Ok(Block { kind, raw, ends, names: Vec::new() })
     }
 
     /// What it holds.
@@ -404,9 +406,18 @@ impl Block {
         Some(&self.raw[start..end])
     }
 
+    /// Computes the ids of all items, so that [`item`](Self::item), with the same keys, need not.
+    pub fn name_items(&mut self, keys: &DomainKeys) {
+        let name = |ordinal| ItemId::of(self.kind, self.bytes(ordinal).expect("it counts as many"), keys).id;
+        self.names = (0..self.count()).map(name).collect();
+    }
+
     /// The bytes of item number `ordinal`, proven to be the item with this id.
     pub fn item(&self, ordinal: usize, id: &ItemId, keys: &DomainKeys) -> Option<&[u8]> {
-        self.bytes(ordinal).filter(|bytes| ItemId::of(self.kind, bytes, keys) == *id)
+        self.bytes(ordinal).filter(|bytes| match self.names.get(ordinal) {
+            Some(name) => ItemId { kind: self.kind, id: *name } == *id,
+            None => ItemId::of(self.kind, bytes, keys) == *id,
+        })
     }
 }
 

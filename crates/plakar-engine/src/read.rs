@@ -10,24 +10,65 @@ use crate::pack::pack_name;
 use crate::repository::{Repository, Unlocked};
 use crate::tree::NodeSource;
 use lru::LruCache;
+use plakar_store::Range;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 
 /// How many bytes of opened blocks a reader keeps, unless told otherwise.
 pub const CACHE_BYTES_DEFAULT: usize = 32 << 20;
+/// So many sealed bytes are asked for together when blocks are read ahead.
+const AHEAD_BYTES: usize = 2 << 20;
 
 /// Reads items of a repository. May be shared between threads. It cannot write.
 pub struct Reader {
     base: Unlocked,
     now: RwLock<(Arc<State>, Arc<Index>)>,
     cache: Mutex<Cache>,
+    /// Told when there are fewer blocks that were read ahead and not asked for yet.
+    room: Condvar,
     looked: Mutex<HashSet<Option<ObjectHash>>>,
 }
 
+type Key = (ObjectHash, u32);
+
 struct Cache {
-    blocks: LruCache<(ObjectHash, u32), Arc<Block>>,
+    blocks: LruCache<Key, Cached>,
     bytes: usize,
     bytes_max: usize,
+    /// Bytes of blocks that were read ahead and not asked for yet.
+    unread: usize,
+}
+
+struct Cached {
+    block: Arc<Block>,
+    unread: bool,
+}
+
+impl Cache {
+    fn get(&mut self, key: &Key) -> Option<Arc<Block>> {
+        let cached = self.blocks.get_mut(key)?;
+        if std::mem::take(&mut cached.unread) {
+            self.unread -= cached.block.raw_len();
+        }
+        Some(cached.block.clone())
+    }
+
+    fn put(&mut self, key: Key, block: Arc<Block>, unread: bool) {
+        self.bytes += block.raw_len();
+        self.unread += if unread { block.raw_len() } else { 0 };
+        let replaced = self.blocks.push(key, Cached { block, unread });
+        replaced.into_iter().for_each(|(_, old)| self.gone(&old));
+        while self.bytes > self.bytes_max && self.blocks.len() > 1 {
+            let (_, old) = self.blocks.pop_lru().expect("there are more than one");
+            self.gone(&old);
+        }
+    }
+
+    fn gone(&mut self, old: &Cached) {
+        self.bytes -= old.block.raw_len();
+        self.unread -= if old.unread { old.block.raw_len() } else { 0 };
+    }
 }
 
 impl Reader {
@@ -36,7 +77,13 @@ impl Reader {
         Reader {
             base: repository.base.clone(),
             now: RwLock::new((repository.state.clone(), repository.index.clone())),
-            cache: Mutex::new(Cache { blocks: LruCache::unbounded(), bytes: 0, bytes_max: cache_bytes }),
+            cache: Mutex::new(Cache {
+                blocks: LruCache::unbounded(),
+                bytes: 0,
+                bytes_max: cache_bytes,
+                unread: 0,
+            }),
+            room: Condvar::new(),
             looked: Mutex::default(),
         }
     }
@@ -71,20 +118,73 @@ impl Reader {
     /// [`Error::Damaged`] when it is not what was stored there; store errors.
     pub fn block(&self, item: &ItemId, place: &Place) -> Result<Arc<Block>> {
         let key = (place.pack, place.offset);
-        if let Some(block) = self.cache.lock().expect("no panic while held").blocks.get(&key) {
-            return Ok(block.clone());
+        if let Some(block) = self.cache().get(&key) {
+            self.room.notify_all();
+            return Ok(block);
         }
         let block = Arc::new(self.read_block(item, place)?);
-        let mut cache = self.cache.lock().expect("no panic while held");
-        cache.bytes += block.raw_len();
-        if let Some((_, old)) = cache.blocks.push(key, block.clone()) {
-            cache.bytes -= old.raw_len();
-        }
-        while cache.bytes > cache.bytes_max && cache.blocks.len() > 1 {
-            let (_, old) = cache.blocks.pop_lru().expect("there are more than one");
-            cache.bytes -= old.raw_len();
-        }
+        self.cache().put(key, block.clone(), false);
+        self.room.notify_all();
         Ok(block)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().expect("no panic while held")
+    }
+
+    /// Reads the blocks of `items`, in this order, before they are asked for, and proves their items: never more than a
+    /// quarter of what is kept, so it waits while nobody asks. What cannot be read is left to who asks.
+    pub(crate) fn read_ahead(&self, items: &[ItemId], stop: &AtomicBool) {
+        let mut met = HashSet::new();
+        let mut places = Vec::new();
+        for item in items {
+            let first = self.places(item).ok().and_then(|places| places.first().copied());
+            places.extend(first.filter(|p| met.insert((p.pack, p.offset))).map(|place| (item.kind, place)));
+        }
+        let mut places = places.into_iter().peekable();
+        while places.peek().is_some() {
+            let (mut wave, mut ranges, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while let Some((kind, place)) = places.next_if(|_| bytes < AHEAD_BYTES) {
+                if !self.cache().blocks.contains(&(place.pack, place.offset)) {
+                    let len = place.sealed_len as usize;
+                    ranges.push(Range { name: pack_name(&place.pack), offset: place.offset.into(), len });
+                    wave.push((kind, place));
+                    bytes += len;
+                }
+            }
+            for ((kind, place), sealed) in wave.into_iter().zip(self.base.store.get_ranges(&ranges)) {
+                let Ok(sealed) = sealed else { continue };
+                let object = pack_name(&place.pack);
+                let Ok(mut block) = Block::open(kind, place.epoch, sealed, &self.base.sealer, &object) else {
+                    continue;
+                };
+                block.name_items(&self.base.keys);
+                if !self.keep_ahead(&place, Arc::new(block), stop) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps a block that will be asked for, as soon as there is room. `false` when told to stop meanwhile.
+    pub(crate) fn keep_ahead(&self, place: &Place, block: Arc<Block>, stop: &AtomicBool) -> bool {
+        let mut cache = self.cache();
+        while cache.unread >= cache.bytes_max / 4 && !stop.load(Ordering::Relaxed) {
+            cache = self.room.wait(cache).expect("no panic while held");
+        }
+        let key = (place.pack, place.offset);
+        if !cache.blocks.contains(&key) {
+            cache.put(key, block, true);
+        }
+        !stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends what reads ahead with this flag.
+    pub(crate) fn stop_ahead(&self, stop: &AtomicBool) {
+        // Held, so that nobody is between looking at the flag and waiting.
+        let _cache = self.cache();
+        stop.store(true, Ordering::Relaxed);
+        self.room.notify_all();
     }
 
     fn read_block(&self, item: &ItemId, place: &Place) -> Result<Block> {
@@ -94,23 +194,32 @@ impl Reader {
         Block::open(item.kind, place.epoch, sealed, &self.base.sealer, &object)
     }
 
-    /// Calls `use_it` with the bytes of `item`, proven to be the item with this id. Other copies are tried when one is
-    /// damaged; when a pack is gone the log is read again first.
+    /// The block that holds `item` and which of its items it is, proven to be the one with this id. Other copies are tried
+    /// when one is damaged; when a pack is gone the log is read again first.
     ///
     /// # Errors
     /// [`Error::Missing`], or what was wrong with the last copy that was tried.
-    pub fn with_item<T>(&self, item: &ItemId, use_it: &mut dyn FnMut(&[u8]) -> T) -> Result<T> {
-        let result = self.try_places(item, use_it);
+    pub fn find_item(&self, item: &ItemId) -> Result<(Arc<Block>, usize)> {
+        let result = self.try_places(item);
         match result {
             Err(e) if e.is_not_found() || matches!(e, Error::Missing { .. }) => {
                 self.look_again(item)?;
-                self.try_places(item, use_it)
+                self.try_places(item)
             }
             result => result,
         }
     }
 
-    fn try_places<T>(&self, item: &ItemId, use_it: &mut dyn FnMut(&[u8]) -> T) -> Result<T> {
+    /// Calls `use_it` with the bytes of `item`.
+    ///
+    /// # Errors
+    /// As [`find_item`](Self::find_item).
+    pub fn with_item<T>(&self, item: &ItemId, use_it: &mut dyn FnMut(&[u8]) -> T) -> Result<T> {
+        let (block, ordinal) = self.find_item(item)?;
+        Ok(use_it(block.bytes(ordinal).expect("it was found there")))
+    }
+
+    fn try_places(&self, item: &ItemId) -> Result<(Arc<Block>, usize)> {
         let mut last = None;
         for place in self.places(item)? {
             let block = match self.block(item, &place) {
@@ -121,13 +230,12 @@ impl Reader {
                 }
                 Err(e) => return Err(e),
             };
-            match block.item(place.ordinal.into(), item, &self.base.keys) {
-                Some(bytes) => return Ok(use_it(bytes)),
-                None => {
-                    let object = format!("{}, block at {}", pack_name(&place.pack), place.offset);
-                    last = Some(Error::damaged(object, format!("does not hold {item}")));
-                }
+            let ordinal = place.ordinal.into();
+            if block.item(ordinal, item, &self.base.keys).is_some() {
+                return Ok((block, ordinal));
             }
+            let object = format!("{}, block at {}", pack_name(&place.pack), place.offset);
+            last = Some(Error::damaged(object, format!("does not hold {item}")));
         }
         Err(last.expect("there was a place"))
     }

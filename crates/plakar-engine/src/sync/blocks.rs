@@ -11,6 +11,7 @@ use crate::write::Owner;
 use lru::LruCache;
 use plakar_store::{ErrorKind, Name, Range};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -55,7 +56,7 @@ type Read = (Group, Result<Vec<u8>>);
 /// A block that was opened, and its bytes as they lie there.
 pub struct Opened {
     sealed: Vec<u8>,
-    block: Block,
+    block: Arc<Block>,
 }
 
 /// A block that is what was sealed.
@@ -65,7 +66,7 @@ pub struct Proven {
     /// Ids and lengths of its items, in order: computed again, or as the sealed directory of its pack says.
     pub items: Items,
     /// Its items, unless most of them are wanted and it is listed: then it need not be opened any further.
-    pub block: Option<Block>,
+    pub block: Option<Arc<Block>>,
     /// What kind of items.
     pub kind: ItemKind,
     /// The epoch it is sealed under.
@@ -169,6 +170,19 @@ impl<'a> Blocks<'a> {
         self.item(&item)
     }
 
+    /// Gives the reader what `node` was just read from, to be asked for soon. `false` when told to stop meanwhile.
+    pub fn hand_over(&self, node: &ItemId, stop: &AtomicBool) -> bool {
+        let place = self.reader.places(node).ok().and_then(|places| places.first().copied());
+        let Some(place) = place else { return true };
+        let opened = self.kept().blocks.get(&key(&place)).cloned();
+        opened.is_none_or(|opened| self.reader.keep_ahead(&place, opened.block.clone(), stop))
+    }
+
+    /// Whether requests take no time worth counting.
+    pub fn are_near(&self) -> bool {
+        self.local
+    }
+
     /// The bytes of an item, proven, wherever they can be had: the slow way.
     pub fn item(&self, item: &ItemId) -> Result<Vec<u8>> {
         let result = self.reader.with_item(item, &mut <[u8]>::to_vec);
@@ -184,7 +198,7 @@ impl<'a> Blocks<'a> {
     fn open(&self, place: &Place, sealed: Vec<u8>) -> Result<Opened> {
         let object = place_name(place);
         let block = Block::open(ItemKind::Node, place.epoch, sealed.clone(), &self.base.sealer, &object)?;
-        Ok(Opened { sealed, block })
+        Ok(Opened { sealed, block: Arc::new(block) })
     }
 
     /// So many nodes may wait to be moved without being forgotten, should that matter.
@@ -355,7 +369,7 @@ impl<'a> Blocks<'a> {
             None => {
                 let object = place_name(&group.place);
                 let block = Block::open(kind, epoch, sealed.clone(), &base.sealer, &object)?;
-                (sealed, block)
+                (sealed, Arc::new(block))
             }
         };
         let item = |ordinal| {

@@ -20,7 +20,7 @@ use crate::tree::{Body, Content, Entry, Object, Row, Xattrs};
 use crate::write::Owner;
 use std::collections::{HashMap, HashSet};
 
-/// So many nodes are looked at in one wave.
+/// So many nodes are looked at in one wave, unless told otherwise.
 const WAVE_NODES: usize = 128;
 /// So many nodes are remembered; more are walked again when they are met again.
 const SEEN_MAX: usize = 1 << 20;
@@ -28,8 +28,9 @@ const SEEN_MAX: usize = 1 << 20;
 const OLD_PAGES_MAX: usize = 16;
 
 /// A walk over what is new.
-#[derive(Default)]
 pub struct Diff {
+    /// So many nodes are looked at in one wave.
+    wave: usize,
     tasks: Vec<Task>,
     seen: HashSet<[u8; 16]>,
 }
@@ -51,6 +52,12 @@ enum What {
     Chunks { owner: Owner },
 }
 
+impl Default for Diff {
+    fn default() -> Diff {
+        Diff { wave: WAVE_NODES, tasks: Vec::new(), seen: HashSet::new() }
+    }
+}
+
 impl Diff {
     /// What the tree at `root` has that the one at `old` has not.
     pub fn new(root: NodeId, old: Option<NodeId>) -> Diff {
@@ -62,6 +69,11 @@ impl Diff {
     /// One more tree: what was met before is not listed again.
     pub fn add(&mut self, root: NodeId, old: Option<NodeId>) {
         self.push(What::Directory { until: None }, root, old.into_iter().collect());
+    }
+
+    /// Looks at nodes one by one: nearly in the order in which a tree is read from front to back.
+    pub fn one_by_one(self) -> Diff {
+        Diff { wave: 1, ..self }
     }
 
     fn push(&mut self, what: What, node: NodeId, old: Vec<NodeId>) {
@@ -78,12 +90,12 @@ impl Diff {
     /// Looks at the next wave of nodes and appends what is new to `out`; what cannot be read is told to `lost`. `false`
     /// when there is nothing left.
     pub fn wave(&mut self, blocks: &Blocks, out: &mut Vec<Wanted>, lost: &mut Lost) -> Result<bool> {
-        let from = self.tasks.len().saturating_sub(WAVE_NODES);
+        let from = self.tasks.len().saturating_sub(self.wave);
         let wave = self.tasks.split_off(from);
         let nodes: Vec<_> = wave.iter().flat_map(|t| t.old.iter().chain([&t.node])).copied().collect();
         blocks.prefetch(&nodes);
         let first_new = self.tasks.len();
-        for task in wave {
+        for task in wave.into_iter().rev() {
             let bytes = match blocks.node(&task.node) {
                 Ok(bytes) => bytes,
                 Err(e) => {

@@ -16,6 +16,7 @@
 //! seals of its blocks and of the directory that names their items. What was announced before a sync was ended is not
 //! sent again: the destination's index knows it.
 
+mod ahead;
 pub(crate) mod blocks;
 pub(crate) mod diff;
 mod estimate;
@@ -40,6 +41,7 @@ use crate::read::{CACHE_BYTES_DEFAULT, Reader};
 use crate::repository::Repository;
 use crate::tree::Subtree;
 use crate::write::{Ended, remove};
+use ahead::Ahead;
 use blocks::Blocks;
 use lost::Lost;
 use plakar_store::Store;
@@ -258,8 +260,12 @@ fn bring(
         let readers =
             translate::Readers { source: reader, zeros, blocks: &blocks, destination: &destination };
         let pair = is_held(&held).map(|base| (base.source, base.destination));
-        let (root, lost) = translate::translate(run, &readers, root, pair, &mut moving)?;
-        return Ok((root, lost, moving));
+        let stop = AtomicBool::new(false);
+        return std::thread::scope(|scope| {
+            let _ahead = Ahead::begin(scope, &blocks, root.node, pair.map(|(source, _)| source), &stop);
+            let (root, lost) = translate::translate(run, &readers, root, pair, &mut moving)?;
+            Ok((root, lost, moving))
+        });
     };
     // Within a domain one tree has one root; a base of which that is not true is none.
     let tree =

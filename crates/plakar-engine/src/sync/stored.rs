@@ -1,12 +1,14 @@
 //! The content of a stored file, read front to back as if it were one on a disk.
 
 use super::translate::Readers;
+use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::repository::Unlocked;
 use crate::source::Bytes;
 use crate::tree::{Chunks, Object, Row};
 use std::io;
+use std::sync::Arc;
 
 /// What holes are made of in a domain.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +36,8 @@ pub struct Stored<'a> {
     /// What comes next, and how often.
     row: Option<Row>,
     left: u32,
-    /// The chunk read last, and how much of it was taken.
-    id: Option<ChunkId>,
-    bytes: Vec<u8>,
+    /// The chunk read last: where it lies, and how much of it was taken.
+    chunk: Option<(ChunkId, Arc<Block>, usize)>,
     taken: usize,
     /// Why the last call failed.
     pub error: Option<Error>,
@@ -46,7 +47,7 @@ impl<'a> Stored<'a> {
     /// Opens the content of `object`, which is not inline.
     pub fn open(readers: &'a Readers<'a>, object: &Object) -> Result<Stored<'a>> {
         let rows = Chunks::open(readers.source, object)?;
-        Ok(Stored { readers, rows, row: None, left: 0, id: None, bytes: Vec::new(), taken: 0, error: None })
+        Ok(Stored { readers, rows, row: None, left: 0, chunk: None, taken: 0, error: None })
     }
 
     /// Makes sure that it is known what comes next. `None` at the end.
@@ -58,28 +59,30 @@ impl<'a> Stored<'a> {
         Ok(self.row)
     }
 
+    /// What is left of the chunk read last.
+    fn bytes(&self) -> &[u8] {
+        self.chunk.as_ref().map_or(&[], |(_, block, at)| &block.bytes(*at).unwrap_or_default()[self.taken..])
+    }
+
     fn fill(&mut self) -> Result<()> {
-        if self.taken < self.bytes.len() {
+        if !self.bytes().is_empty() {
             return Ok(());
         }
         let Some(row) = self.next_row()? else {
-            self.bytes.clear();
+            self.chunk = None;
             self.taken = 0;
             return Ok(());
         };
-        if self.id != Some(row.id) {
-            self.id = None;
-            let bytes = &mut self.bytes;
-            bytes.clear();
-            self.taken = 0;
-            self.readers.source.with_item(&row.id.into(), &mut |read| bytes.extend_from_slice(read))?;
-            self.id = Some(row.id);
+        self.taken = 0;
+        if self.chunk.as_ref().is_none_or(|(id, ..)| *id != row.id) {
+            self.chunk = None;
+            let (block, at) = self.readers.source.find_item(&row.id.into())?;
+            self.chunk = Some((row.id, block, at));
         }
-        if self.bytes.len() != row.len as usize {
+        if self.bytes().len() != row.len as usize {
             return Err(Error::damaged(format!("chunk {}", row.id), "is not as long as its file says"));
         }
         self.left -= 1;
-        self.taken = 0;
         Ok(())
     }
 
@@ -92,14 +95,15 @@ impl<'a> Stored<'a> {
 impl Bytes for Stored<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.fill().map_err(|e| self.failed(e))?;
-        let n = buf.len().min(self.bytes.len() - self.taken);
-        buf[..n].copy_from_slice(&self.bytes[self.taken..][..n]);
+        let bytes = self.bytes();
+        let n = buf.len().min(bytes.len());
+        buf[..n].copy_from_slice(&bytes[..n]);
         self.taken += n;
         Ok(n)
     }
 
     fn skip_hole(&mut self, min: u64) -> io::Result<u64> {
-        if self.taken < self.bytes.len() {
+        if !self.bytes().is_empty() {
             return Ok(0);
         }
         let Some(row) = self.next_row().map_err(|e| self.failed(e))? else { return Ok(0) };

@@ -3,6 +3,7 @@
 pub mod block;
 pub mod check;
 pub mod chunker;
+pub mod cleanup;
 pub mod clone;
 pub mod codec;
 pub mod crypto;

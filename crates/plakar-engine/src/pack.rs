@@ -43,6 +43,11 @@ pub fn pack_name(hash: &ObjectHash) -> Name {
     Name::new(&format!("packs/{}/{hex}", &hex[..2])).expect("hexadecimal digits make a name")
 }
 
+/// The hash in the name of a pack, if it is one.
+pub fn hash_in_pack_name(name: &Name) -> Option<ObjectHash> {
+    ObjectHash::from_hex(name.last()).filter(|hash| pack_name(hash) == *name)
+}
+
 /// One block as a directory lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockEntry {

@@ -7,5 +7,5 @@ pub mod reader;
 pub mod state;
 
 pub use fact::{Fact, Row};
-pub use reader::Log;
+pub use reader::{Log, LogObject};
 pub use state::{Snapshot, State};

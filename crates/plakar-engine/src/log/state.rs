@@ -1,8 +1,8 @@
 //! The state of a repository: what follows from the facts of its log.
 
 use super::fact::{Bad, Fact, MarkId, Partial, Prepared, Published, Row, SegmentRef};
-use super::reader::Log;
-use crate::id::{ObjectHash, SessionId};
+use super::reader::{Log, LogObject};
+use crate::id::{NodeId, ObjectHash, SessionId};
 use crate::protocol::{self, Folded, Root};
 use plakar_store::Name;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,11 +29,27 @@ pub struct State {
 impl State {
     /// What this log says.
     pub fn of(log: &Log) -> State {
+        State::of_objects(log.objects().map(|(_, object)| object))
+    }
+
+    /// What these objects say.
+    pub fn of_objects<'o>(objects: impl IntoIterator<Item = &'o LogObject>) -> State {
         let mut state = State::default();
-        for (_, object) in log.objects() {
+        for object in objects {
             object.facts.iter().for_each(|fact| state.add(fact, object.received_ms));
         }
         state
+    }
+
+    /// Whether this says everything that stays true for good of what `other` says, but for segments.
+    pub fn says(&self, other: &State) -> bool {
+        let mut both = self.view.clone();
+        // Packs are announced by segments, too, and those are not compared here.
+        both.add_folded(&Folded { announced: Vec::new(), ..other.view.fold() });
+        let finished = |session: &SessionId| other.view.finished(*session);
+        let mut rows = other.rows.iter().filter(|(session, _)| finished(session));
+        both.fold() == self.view.fold()
+            && rows.all(|(session, (row, _))| self.rows.get(session).is_some_and(|(r, _)| r == row))
     }
 
     fn add(&mut self, fact: &Fact, received_ms: i64) {
@@ -115,6 +131,15 @@ impl State {
     pub fn unfinished(&self) -> impl Iterator<Item = (SessionId, &Partial, i64)> {
         let unfinished = |session: &SessionId| self.view.unfinished(*session);
         self.partials.iter().filter(move |(s, _)| unfinished(s)).map(|(s, (p, at))| (*s, p, *at))
+    }
+
+    /// The tree that a session published, or has stored so far.
+    pub fn root(&self, session: SessionId, kind: Root) -> Option<NodeId> {
+        match kind {
+            Root::None => None,
+            Root::Partial => self.partials.get(&session).map(|(partial, _)| partial.root.node),
+            Root::Publication => self.rows.get(&session).map(|(row, _)| row.root.node),
+        }
     }
 
     /// The segments that count, with the hash of each.

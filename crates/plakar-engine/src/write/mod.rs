@@ -9,4 +9,5 @@ mod pipeline;
 mod session;
 
 pub use pipeline::Stored;
+pub(crate) use session::put_facts;
 pub use session::{Ended, Owner, Session, SessionOptions, mark_bad, remove};

@@ -39,7 +39,7 @@ impl Owner {
     /// Nodes are in blocks of their own, whoever owns what they list.
     pub const NODES: Owner = Owner(u32::MAX);
     /// What is stored again from a pack of unknown owners.
-    const MOVED: Owner = Owner(u32::MAX);
+    pub(crate) const MOVED: Owner = Owner(u32::MAX);
 }
 
 /// How a session writes.
@@ -532,7 +532,7 @@ impl NodeSink for Session {
 }
 
 /// Puts facts, all of one class, as one log object, durable.
-pub(super) fn put_facts(
+pub(crate) fn put_facts(
     facts: &[Fact],
     store: &dyn Store,
     author: &Author,

@@ -1,0 +1,139 @@
+//! Storing again, as a writer does, what is still needed of packs that are about to go.
+
+use super::CleanupOptions;
+use super::live::Live;
+use crate::block::{Block, ItemId, ItemKind, SealedBlock};
+use crate::error::{Error, Result};
+use crate::id::ObjectHash;
+use crate::log::fact::Bad;
+use crate::pack::{BlockEntry, pack_name, read_directory};
+use crate::repository::Repository;
+use crate::write::{Ended, Owner, Session, mark_bad};
+use plakar_store::Store;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a pack could not be emptied.
+struct Unreadable {
+    bad: Option<Bad>,
+    error: Error,
+}
+
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Unreadable {
+        Unreadable { bad: None, error }
+    }
+}
+
+/// Stores again what `live` needs of `packs`, and announces it. Whole blocks are moved as they are sealed when all of
+/// their items are needed. `moved` hears of the sealed bytes that were read. `None` when another run was faster: look again.
+///
+/// # Errors
+/// What cannot be read is noted as bad, so that the next run leaves its pack where it is; store errors.
+pub fn rescue(
+    repo: Repository,
+    store: &Arc<dyn Store>,
+    live: &Live,
+    packs: &[ObjectHash],
+    options: &CleanupOptions,
+    moved: &mut dyn FnMut(u64),
+    interrupted: &AtomicBool,
+) -> Result<Repository> {
+    let (mut session, _) = Session::begin(repo, store.clone(), options.session(), &[], &[])?;
+    for pack in packs {
+        let result = empty(&mut session, store, live, pack, moved, interrupted);
+        match result {
+            Ok(()) => {}
+            // Another run was faster; what it stored again shows in the next look.
+            Err(e) if e.error.is_not_found() => {}
+            Err(Unreadable { bad, error }) => {
+                let mut repo = session.give_up(None)?;
+                if let Some(bad) = bad {
+                    mark_bad(&mut repo, &**store, &options.author, &[bad], options.now)?;
+                }
+                return Err(match error.is_damage() {
+                    true => Error::Refused(format!(
+                        "{error}: a snapshot needs it, so nothing was deleted; 'plakar heal' may mend it"
+                    )),
+                    false => error,
+                });
+            }
+        }
+    }
+    let (ended, repo) = session.publish(None)?;
+    match ended {
+        Ended::Published => Ok(repo),
+        Ended::Lost => {
+            Err(Error::Refused("other cleanups keep taking away what this one stores; run it later".into()))
+        }
+    }
+}
+
+fn empty(
+    session: &mut Session,
+    store: &Arc<dyn Store>,
+    live: &Live,
+    pack: &ObjectHash,
+    moved: &mut dyn FnMut(u64),
+    interrupted: &AtomicBool,
+) -> Result<(), Unreadable> {
+    let sealer = session.repository().base().sealer.clone();
+    for entry in read_directory(&**store, pack, &sealer)? {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted.into());
+        }
+        let mut wanted = Vec::new();
+        for (ordinal, (id, _)) in entry.items.iter().enumerate() {
+            let item = ItemId { kind: entry.kind, id: *id };
+            if live.is_needed(&item) && !session.has(&item)? {
+                wanted.push((ordinal, item));
+            }
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        let sealed = store.get_range(&pack_name(pack), entry.offset.into(), entry.sealed_len as usize);
+        let sealed = sealed.map_err(Error::from)?;
+        moved(sealed.len() as u64);
+        let unreadable = |error: Error| Unreadable {
+            bad: error.is_damage().then_some(Bad { pack: *pack, offset: entry.offset }),
+            error,
+        };
+        store_block(session, pack, &entry, sealed, &wanted).map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+fn store_block(
+    session: &mut Session,
+    pack: &ObjectHash,
+    entry: &BlockEntry,
+    sealed: Vec<u8>,
+    wanted: &[(usize, ItemId)],
+) -> Result<()> {
+    let (keys, sealer) = (session.keys(), session.repository().base().sealer.clone());
+    let object = format!("{}, block at {}", pack_name(pack), entry.offset);
+    let block = Block::open(entry.kind, entry.epoch, sealed.clone(), &sealer, &object)?;
+    let proven = |ordinal: usize, item: &ItemId| {
+        let bytes = block.item(ordinal, item, &keys);
+        bytes.ok_or_else(|| Error::damaged(&object, format!("does not hold {item}")))
+    };
+    if wanted.len() == entry.items.len() {
+        wanted.iter().try_for_each(|(ordinal, item)| proven(*ordinal, item).map(drop))?;
+        let items = entry.items.clone();
+        return session.put_sealed(SealedBlock {
+            kind: entry.kind,
+            epoch: entry.epoch,
+            items,
+            bytes: sealed,
+        });
+    }
+    for (ordinal, item) in wanted {
+        // The index may have met it twice in one block.
+        if !session.has(item)? {
+            let owner = if item.kind == ItemKind::Node { Owner::NODES } else { Owner::MOVED };
+            session.put_item(owner, *item, proven(*ordinal, item)?)?;
+        }
+    }
+    Ok(())
+}

@@ -115,7 +115,9 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         match self {
             Error::Damaged { .. } | Error::Missing { .. } => true,
-            Error::Store(e) => matches!(e.kind(), ErrorKind::Short | ErrorKind::TooLarge),
+            Error::Store(e) => {
+                matches!(e.kind(), ErrorKind::Short | ErrorKind::TooLarge | ErrorKind::Damaged)
+            }
             _ => false,
         }
     }

@@ -57,7 +57,8 @@ impl Place {
             }
             Failed::Foreign(why) => Error::new(ErrorKind::Foreign, format!("{}: {why}", self.path.display())),
             Failed::Damaged(how) => {
-                Error::io(all, io::Error::other(format!("the database is damaged: {how}")))
+                let how = format!("the database is damaged: {how}");
+                Error::io(all, io::Error::new(io::ErrorKind::InvalidData, how))
             }
             Failed::ReadOnly(why) => Error::io(all, io::Error::new(io::ErrorKind::PermissionDenied, why)),
             Failed::System(e) => Error::io(all, e),
@@ -69,7 +70,7 @@ impl Place {
     fn translate(&self, e: &rusqlite::Error) -> (io::ErrorKind, String) {
         let Some(sqlite) = e.sqlite_error() else {
             // A value of another type than the column's, or text that is none.
-            return (io::ErrorKind::Other, format!("the database is damaged: {e}"));
+            return (io::ErrorKind::InvalidData, format!("the database is damaged: {e}"));
         };
         match sqlite.code {
             ErrorCode::DiskFull => (io::ErrorKind::StorageFull, e.to_string()),
@@ -88,7 +89,7 @@ impl Place {
                 (io::ErrorKind::Other, format!("another process has been writing for {waited} s"))
             }
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TooBig => {
-                (io::ErrorKind::Other, format!("the database is damaged: {e}"))
+                (io::ErrorKind::InvalidData, format!("the database is damaged: {e}"))
             }
             _ => (io::ErrorKind::Other, e.to_string()),
         }

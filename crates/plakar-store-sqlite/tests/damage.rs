@@ -115,16 +115,16 @@ fn rows_that_lie_are_errors() {
     let pristine = sample(&path);
     let object = name("packs/9");
     let cases = [
-        ("UPDATE objects SET length = 1000000000000", ErrorKind::Io),
+        ("UPDATE objects SET length = 1000000000000", ErrorKind::Damaged),
         ("UPDATE objects SET length = 200000000000", ErrorKind::Short),
         ("UPDATE objects SET length = 540001", ErrorKind::Short),
         ("UPDATE objects SET length = 100", ErrorKind::Short),
-        ("UPDATE objects SET length = -1", ErrorKind::Io),
-        ("UPDATE objects SET length = 9223372036854775807", ErrorKind::Io),
+        ("UPDATE objects SET length = -1", ErrorKind::Damaged),
+        ("UPDATE objects SET length = 9223372036854775807", ErrorKind::Damaged),
         ("UPDATE objects SET id = 99", ErrorKind::Short),
-        ("UPDATE objects SET id = 0", ErrorKind::Io),
-        ("UPDATE objects SET id = -5", ErrorKind::Io),
-        ("UPDATE objects SET id = 9223372036854775807", ErrorKind::Io),
+        ("UPDATE objects SET id = 0", ErrorKind::Damaged),
+        ("UPDATE objects SET id = -5", ErrorKind::Damaged),
+        ("UPDATE objects SET id = 9223372036854775807", ErrorKind::Damaged),
         ("DELETE FROM parts WHERE id % 1048576 = 1", ErrorKind::Short),
         ("UPDATE parts SET bytes = x'00' WHERE id % 1048576 = 0", ErrorKind::Short),
         ("UPDATE parts SET bytes = zeroblob(300000) WHERE id % 1048576 = 0", ErrorKind::Short),

@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Denied,
     /// What is there is not a store of this kind.
     Foreign,
+    /// What the store keeps its objects in is damaged where this one is.
+    Damaged,
     /// Anything else: an input or output error, a cut connection.
     Io,
 }
@@ -48,6 +50,7 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 ErrorKind::Full
             }
+            io::ErrorKind::InvalidData => ErrorKind::Damaged,
             _ => ErrorKind::Io,
         };
         Error { kind, what: what.into(), source: Some(source) }
@@ -73,6 +76,7 @@ impl fmt::Display for Error {
             ErrorKind::Full => f.write_str(": no space left"),
             ErrorKind::Denied => f.write_str(": permission denied"),
             ErrorKind::Foreign => f.write_str(": not a store"),
+            ErrorKind::Damaged => f.write_str(": damaged"),
             ErrorKind::Io => Ok(()),
         }
     }

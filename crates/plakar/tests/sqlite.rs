@@ -138,3 +138,38 @@ fn an_encrypted_database_is_not_replaced_unnoticed() {
     World::new().ok(&format!("create -no-encryption sqlite://{}", world.text("work/a.db")));
     world.fails("on sqlite://a.db ls", 1, "was encrypted when it was last opened here, and now it is not");
 }
+
+/// Breaks the chain of pages that hold the middle of the longest part.
+fn break_a_page(database: &std::path::Path) {
+    let mut bytes = fs::read(database).unwrap();
+    let page = match u16::from_be_bytes([bytes[16], bytes[17]]) {
+        1 => 65_536,
+        other => usize::from(other),
+    };
+    // A page of a chain begins with the number of the next one.
+    let pages = bytes.len() / page;
+    let number = |at: usize| u32::from_be_bytes(bytes[at * page..at * page + 4].try_into().unwrap());
+    let linked = |at: &usize| number(*at) as usize == at + 2;
+    let broken = (pages / 2..pages).find(linked).expect("a part of several pages");
+    bytes[broken * page..broken * page + 4].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
+    fs::write(database, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_page_is_damage_of_what_lies_there() {
+    let world = World::with_repositories(&[]);
+    let data = world.text("work/data");
+    world.write("data/long", tree::noise(1, 6_000_000));
+    world.ok("push data");
+    world.ok("clone sqlite://copy.db");
+    let whole = fs::read(world.path("work/copy.db")).unwrap();
+    break_a_page(&world.path("work/copy.db"));
+    let ran = world.fails("on sqlite://copy.db check", 4, "the database is damaged");
+    assert!(ran.err.contains(&format!(":{data}/long: ")), "{ran:?}");
+    let default = world.store().display().to_string();
+    assert_eq!(world.line(&format!("on sqlite://copy.db heal from {default}")).code, 0);
+    world.ok("on sqlite://copy.db check");
+    // Cut short it is no database any more, but it was one.
+    fs::write(world.path("work/copy.db"), &whole[..whole.len() / 2]).unwrap();
+    world.fails("on sqlite://copy.db ls", 4, "copy.db: the database is damaged");
+}

@@ -293,7 +293,7 @@ fn what_is_damaged_is_withheld_and_the_rest_arrives() {
         let before = world.bytes_of(&world.store());
         let ran = world.line("sync a");
         assert_eq!((ran.code, ran.out.as_str()), (4, ""), "{ran:?}");
-        assert!(ran.err.contains(&format!("plakar: {two}:{data}/two: ")), "{ran:?}");
+        assert!(ran.err.contains(&format!("plakar: {two}:{data}/two: chunk ")), "{ran:?}");
         assert!(ran.err.contains(&format!("{two}: withheld in the sync to a")), "{ran:?}");
         assert!(!ran.err.contains(&one) && !ran.err.contains(&three), "{ran:?}");
         // Again: nothing is left to send, and the peer stays whole.

@@ -39,15 +39,17 @@ pub struct Stored<'a> {
     /// The chunk read last: where it lies, and how much of it was taken.
     chunk: Option<(ChunkId, Arc<Block>, usize)>,
     taken: usize,
-    /// Why the last call failed.
-    pub error: Option<Error>,
+    /// Why the last call failed, and for which chunk.
+    pub error: Option<(Option<ChunkId>, Error)>,
+    /// The chunk that is being read.
+    reading: Option<ChunkId>,
 }
 
 impl<'a> Stored<'a> {
     /// Opens the content of `object`, which is not inline.
     pub fn open(readers: &'a Readers<'a>, object: &Object) -> Result<Stored<'a>> {
         let rows = Chunks::open(readers.source, object)?;
-        Ok(Stored { readers, rows, row: None, left: 0, chunk: None, taken: 0, error: None })
+        Ok(Stored { readers, rows, row: None, left: 0, chunk: None, taken: 0, error: None, reading: None })
     }
 
     /// Makes sure that it is known what comes next. `None` at the end.
@@ -76,7 +78,9 @@ impl<'a> Stored<'a> {
         self.taken = 0;
         if self.chunk.as_ref().is_none_or(|(id, ..)| *id != row.id) {
             self.chunk = None;
+            self.reading = Some(row.id);
             let (block, at) = self.readers.source.find_item(&row.id.into())?;
+            self.reading = None;
             self.chunk = Some((row.id, block, at));
         }
         if self.bytes().len() != row.len as usize {
@@ -87,7 +91,7 @@ impl<'a> Stored<'a> {
     }
 
     fn failed(&mut self, error: Error) -> io::Error {
-        self.error = Some(error);
+        self.error = Some((self.reading, error));
         io::Error::other("the source cannot be read")
     }
 }

@@ -9,6 +9,7 @@ use super::blocks::Blocks;
 use super::lost::Lost;
 use super::stored::{Stored, ZeroChunk};
 use super::{Moving, Run};
+use crate::block::ItemId;
 use crate::error::{Error, Result};
 use crate::push::{FileReader, OldRows, ReadError};
 use crate::read::Reader;
@@ -130,7 +131,7 @@ pub fn translate(
             }
             Err(e) => {
                 let level = levels.pop().expect("it was looked at just now");
-                worker.lost(e, &level.path)?;
+                worker.lost(Some(level.node.into()), e, &level.path)?;
             }
         }
     }
@@ -147,9 +148,14 @@ struct Worker<'r, 'o, 's> {
 }
 
 impl<'s> Worker<'_, '_, 's> {
-    fn lost(&mut self, error: Error, path: &[u8]) -> Result<()> {
+    /// Notes that something at a path cannot be had: `item`, if it is known which.
+    fn lost(&mut self, item: Option<ItemId>, error: Error, path: &[u8]) -> Result<()> {
         let why = self.readers.blocks.lost(error)?;
-        self.lost.add_path(path, &why);
+        // Many an error names it.
+        match item.map(|item| item.to_string()).filter(|item| !why.contains(item)) {
+            Some(item) => self.lost.add_path(path, &format!("{item}: {why}")),
+            None => self.lost.add_path(path, &why),
+        }
         Ok(())
     }
 
@@ -163,7 +169,7 @@ impl<'s> Worker<'_, '_, 's> {
     ) -> Result<()> {
         let entries = match Directory::open(self.readers.source, node) {
             Ok(entries) => entries,
-            Err(e) => return self.lost(e, &path),
+            Err(e) => return self.lost(Some((*node).into()), e, &path),
         };
         let pair = pair.and_then(|(source, destination)| {
             let source = Cursor::open(self.readers.source, &source)?;
@@ -199,7 +205,7 @@ impl<'s> Worker<'_, '_, 's> {
                         Xattrs::Chunk { id, len: bytes.len() as u32 }
                     }
                     Err(e) => {
-                        self.lost(e, &path)?;
+                        self.lost(Some((*id).into()), e, &path)?;
                         return Ok(None);
                     }
                 },
@@ -234,8 +240,8 @@ impl<'s> Worker<'_, '_, 's> {
                 };
                 match self.object(object, there.as_ref(), owner, moving)? {
                     Ok(done) => entry.content = Content::File(done),
-                    Err(e) => {
-                        self.lost(e, &path)?;
+                    Err((item, e)) => {
+                        self.lost(item, e, &path)?;
                         return Ok(None);
                     }
                 }
@@ -252,13 +258,13 @@ impl<'s> Worker<'_, '_, 's> {
         guess: Option<&Object>,
         owner: Owner,
         moving: &mut Moving,
-    ) -> Result<Result<Object>> {
+    ) -> Result<Result<Object, (Option<ItemId>, Error)>> {
         if let Body::Inline(_) = object.body {
             return Ok(Ok(object.clone()));
         }
         let mut content = match Stored::open(self.readers, object) {
             Ok(content) => content,
-            Err(e) => return Ok(Err(e)),
+            Err(e) => return Ok(Err((None, e))),
         };
         let guess = guess.and_then(|guess| {
             let rows = Chunks::open(self.readers.destination, guess).ok()?;
@@ -270,10 +276,10 @@ impl<'s> Worker<'_, '_, 's> {
         match self.files.read(&mut content, owner, true, guess, session, &mut tick) {
             Ok(done) => Ok(Ok(done)),
             Err(ReadError::Engine(e)) => Err(e),
-            Err(ReadError::Source(e)) => Ok(Err(content
-                .error
-                .take()
-                .unwrap_or_else(|| Error::Io { what: "a stored file".into(), source: e }))),
+            Err(ReadError::Source(e)) => Ok(Err(match content.error.take() {
+                Some((chunk, error)) => (chunk.map(ItemId::from), error),
+                None => (None, Error::Io { what: "a stored file".into(), source: e }),
+            })),
         }
     }
 }

@@ -110,6 +110,18 @@ impl Location {
         Ok((metadata.dev(), metadata.ino()))
     }
 
+    /// Whether it is somewhere in another place.
+    pub fn lies_in(&self, outer: &Location) -> bool {
+        let (inner, outer) = (self.canonical(), outer.canonical());
+        inner != outer && inner.path().starts_with(outer.path())
+    }
+
+    /// Whether both are one place, by whatever names.
+    fn is_same(&self, other: &Location) -> bool {
+        let same_file = || matches!((self.identity(), other.identity()), (Ok(a), Ok(b)) if a == b);
+        self.canonical() == other.canonical() || same_file()
+    }
+
     /// Opens the store that is there. Also returns where that is, absolute.
     ///
     /// # Errors
@@ -168,6 +180,12 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name().to_string_lossy())
     }
+}
+
+/// The first place that was named before already.
+pub fn named_twice(places: &[Location]) -> Option<&Location> {
+    let again = |(at, place): &(usize, &Location)| places[..*at].iter().any(|other| other.is_same(place));
+    places.iter().enumerate().find(again).map(|(_, place)| place)
 }
 
 /// What stands before `://`.

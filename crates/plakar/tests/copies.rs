@@ -149,6 +149,10 @@ fn nothing_is_cloned_over_what_is_there() {
     world.fails(&format!("clone {default}/packs/copy"), 1, "lies in the repository itself");
     world.fails("clone", 2, "at least one destination is required");
     world.fails("clone new ./new", 2, "named twice");
+    for within in ["new/er", "sqlite://new/er.db", "sqlite://new"] {
+        world.fails(&format!("clone new {within}"), 2, ", which is to be a copy, too");
+        world.fails(&format!("clone {within} new"), 2, ", which is to be a copy, too");
+    }
     world.fails("on nowhere clone new", 10, "nowhere: there is no repository here");
     assert!(!world.path("work/new").exists());
     // The others are made all the same, and the first failure decides the exit code.
@@ -235,6 +239,11 @@ fn an_empty_repository_is_created_like_another() {
     world.fails("create -like file c", 10, "file: not a folder");
     world.fails(&format!("create -like {default} a"), 1, "there is a repository already");
     world.fails(&format!("create -like {default} file"), 1, "file");
+    world.fails(
+        &format!("create -like {default} c {default}/c"),
+        1,
+        "lies in the repository that it is to be like",
+    );
     assert!(!world.path("work/c").exists());
     world.set("PLAKAR_PASSPHRASE", "first");
     for copy in ["a", "sqlite://b.db"] {

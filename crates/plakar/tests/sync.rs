@@ -128,6 +128,19 @@ fn nothing_is_synced_with_itself() {
 }
 
 #[test]
+fn a_peer_is_named_once() {
+    let world = World::with_repositories(&["a", "b"]);
+    world.push_new("", "one");
+    std::os::unix::fs::symlink("a", world.path("work/link")).unwrap();
+    for words in ["sync", "sync from", "sync with", "sync -dry-run"] {
+        for name in ["a", "./a/", "link", "b/../a"] {
+            world.fails(&format!("{words} a b {name}"), 2, &format!("sync: {name}: named twice"));
+        }
+    }
+    assert!(world.uuids_on("a").is_empty() && world.uuids_on("b").is_empty());
+}
+
+#[test]
 fn snapshots_are_found_at_the_side_that_gives() {
     let world = World::with_repositories(&["a", "b"]);
     let here = world.push_new("", "one");

@@ -4,7 +4,7 @@ use crate::args::Clone;
 use crate::context::{Context, interruption, now};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
-use crate::location::Location;
+use crate::location::{self, Location};
 use crate::output::Data;
 use crate::repo::{self, Purpose};
 use crate::room;
@@ -59,9 +59,14 @@ fn places(destinations: &[OsString]) -> Result<Vec<Location>> {
         return Err(Failure::usage("clone: at least one destination is required"));
     }
     let places = destinations.iter().map(|typed| Location::parse(typed)).collect::<Result<Vec<_>>>()?;
-    for (at, place) in places.iter().enumerate() {
-        if places[..at].iter().any(|other| other.canonical() == place.canonical()) {
-            return Err(Failure::usage(format!("clone: {place}: named twice")));
+    if let Some(place) = location::named_twice(&places) {
+        return Err(Failure::usage(format!("clone: {place}: named twice")));
+    }
+    for place in &places {
+        if let Some(outer) = places.iter().find(|outer| place.lies_in(outer)) {
+            return Err(Failure::usage(format!(
+                "clone: {place}: lies in {outer}, which is to be a copy, too"
+            )));
         }
     }
     Ok(places)
@@ -81,8 +86,7 @@ fn source(context: &Context) -> Result<(Arc<dyn ReadStore>, Location)> {
 
 /// What is put into the repository's own folder would be taken for a part of it, or lost in it.
 fn refuse_inside(place: &Location, source: &Location) -> Result<()> {
-    let (inner, outer) = (place.canonical(), source.canonical());
-    if inner != outer && inner.path().starts_with(outer.path()) {
+    if place.lies_in(source) {
         return Err(Failure::failed(format!("{place}: lies in the repository itself")));
     }
     Ok(())

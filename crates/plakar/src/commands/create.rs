@@ -57,6 +57,9 @@ fn create_like_peer(context: &Context, peer: &OsStr, places: &[Location]) -> Res
     let peer: Arc<dyn ReadStore> = peer;
     let locked = Locked::open(peer.clone()).map_err(|e| no_hint(e.into()))?;
     context.local.refuse_downgrade(&at, locked.is_encrypted())?;
+    if let Some(place) = places.iter().find(|place| place.lies_in(&at)) {
+        return Err(Failure::failed(format!("{place}: lies in the repository that it is to be like")));
+    }
     let mut data = Data::begin()?;
     for place in places {
         let (store, place) = room::make(context, place)?;

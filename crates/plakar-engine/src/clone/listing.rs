@@ -29,9 +29,10 @@ impl Listing {
     ///
     /// The order matters. If `admin/` shows the same names once the packs were copied, it did not change from before
     /// `log/` was listed until then. So the log that was listed is one that the repository had at a moment in
-    /// between, whole: a Dead that is in it was put after the Prepared of whatever had to be rescued first, and no
-    /// pack that this log relies on was deleted, since a Dead comes before each deletion. With `log/` first, a
-    /// rescue and its Dead might fall between the two, and the Dead alone would be copied.
+    /// between, whole, but for what was put while `log/` was being listed, which `run` sees to: a Dead that is in it was
+    /// put after the Prepared of whatever had to be rescued first, and no pack that this log relies on was deleted,
+    /// since a Dead comes before each deletion. With `log/` first, a rescue and its Dead might fall between the two,
+    /// and the Dead alone would be copied.
     pub fn read(source: &dyn ReadStore) -> Result<Listing> {
         let mut objects: [BTreeMap<Name, u64>; 6] = Default::default();
         for kind in Kind::ALL {
@@ -48,6 +49,11 @@ impl Listing {
     /// Whether it shows an object.
     pub fn has(&self, name: &Name) -> bool {
         Kind::of(name).is_some_and(|kind| self.of(kind).contains_key(name))
+    }
+
+    /// Leaves out objects of one kind, by name and length.
+    pub fn leave_out(&mut self, kind: Kind, unwanted: impl Fn(&Name, u64) -> bool) {
+        self.objects[kind as usize].retain(|name, len| !unwanted(name, *len));
     }
 
     /// How `later`, read after everything of this one was copied, differs.

@@ -3,11 +3,13 @@
 //! 1. List the source ([`Listing::read`]), copy its packs and segments.
 //! 2. List it again. If `admin/` changed or something of the log has gone, begin again, copying only what is new. If
 //!    it only grew, go round a few times more, which takes along what was pushed meanwhile; then what was listed
-//!    first is good enough.
+//!    first is good enough, but for Finals that the listing before that did not show.
 //! 3. Put keys, then the log that was listed, in four steps with a barrier after each.
 //!
 //! What writers put while this goes on is left to the next run: a Prepared is copied only if the packs it names were
-//! listed after it.
+//! listed after it. And a Final only if `log/` was listed whole once more after it had been shown, or showed nothing
+//! new: of what is put while a listing lasts, that may show what came later and not what came before it. All the
+//! Prepareds that a published snapshot needs were put before its Final, so a listing that began later shows them.
 
 use super::copy::{Event, Job, Replace, copy};
 use super::destination::Destination;
@@ -78,15 +80,20 @@ impl Run<'_> {
         let mut listing = Listing::read(self.source)?;
         self.each(|destination| gate(destination, &listing, Moment::Begin));
         let mut growing = 0;
+        // The Finals of the listing before.
+        let mut earlier = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let objects = [Kind::Segment, Kind::Pack].map(|kind| Self::all_of(&listing, kind)).concat();
             let unread = self.transfer(objects)?;
             let again = Listing::read(self.source)?;
             match listing.change(&again) {
                 Change::None => {}
-                Change::Grew if growing == GROWING_ROUNDS => {}
+                Change::Grew if growing == GROWING_ROUNDS => {
+                    listing.leave_out(Kind::Log, |name, len| is_short(len) && !earlier.contains(name));
+                }
                 change => {
                     growing += usize::from(change == Change::Grew);
+                    earlier = finals(&listing);
                     listing = again;
                     continue;
                 }
@@ -98,6 +105,7 @@ impl Run<'_> {
                 self.tell_missing_keys(&listing);
             }
             if let Some(now) = self.facts(&listing)? {
+                earlier = finals(&listing);
                 listing = now;
                 continue;
             }
@@ -221,7 +229,17 @@ impl Run<'_> {
 
 /// The shortest log objects, and the others.
 fn by_length(objects: Vec<Object>) -> (Vec<Object>, Vec<Object>) {
-    objects.into_iter().partition(|(_, _, len)| *len <= SHORTEST_BYTES)
+    objects.into_iter().partition(|(_, _, len)| is_short(*len))
+}
+
+/// Whether a log object of this length holds a single Final, Dead or Removed.
+fn is_short(len: u64) -> bool {
+    len <= SHORTEST_BYTES
+}
+
+/// The Finals of a listing.
+fn finals(listing: &Listing) -> BTreeSet<Name> {
+    listing.of(Kind::Log).iter().filter(|(_, len)| is_short(**len)).map(|(name, _)| name.clone()).collect()
 }
 
 #[cfg(test)]

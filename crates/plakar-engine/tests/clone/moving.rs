@@ -6,8 +6,9 @@ use crate::resuming::Interrupting;
 use plakar_engine::Error;
 use plakar_store::{Capabilities, Listed, MemoryStore, Name, ReadStore, Result};
 use plakar_testkit::world::*;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 /// Things happen to this store between the requests of whoever reads it.
@@ -95,6 +96,64 @@ fn pushes(version: u64) -> Step {
 
 fn removes() -> Step {
     Box::new(remove_oldest)
+}
+
+/// While its `log/` is listed, two equal trees are pushed, and of these the listing shows the second alone. A store may do
+/// so: a listing has to show only what was put before it began.
+struct Lasting {
+    store: MemoryStore,
+    listings: AtomicU64,
+}
+
+impl ReadStore for Lasting {
+    fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.store.get_range(name, offset, len)
+    }
+    fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {
+        self.store.get(name, max)
+    }
+    fn len(&self, name: &Name) -> Result<u64> {
+        self.store.len(name)
+    }
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let names = || self.store.names().into_iter().collect::<BTreeSet<_>>();
+        let mut hidden = BTreeSet::new();
+        if prefix == "log/" {
+            let version = 100 + self.listings.fetch_add(1, SeqCst);
+            let before = names();
+            push_version(&self.store, version);
+            hidden = names().difference(&before).cloned().collect();
+            push_version(&self.store, version);
+        }
+        self.store
+            .list(prefix, &mut |listed| if hidden.contains(&listed.name) { Ok(()) } else { each(listed) })
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+    fn location(&self) -> String {
+        "lasting".into()
+    }
+}
+
+#[test]
+fn a_listing_that_shows_later_objects_and_not_earlier_ones_makes_no_broken_snapshot() {
+    let source = before();
+    let first = whole(&source, "first");
+    let lasting = Lasting { store: source.clone(), listings: AtomicU64::new(0) };
+    let copy = MemoryStore::new();
+    clone_to(&lasting, &copy).clean();
+    let after_clone = lasting.listings.load(SeqCst);
+    assert!(after_clone > 2, "the source grew all the while");
+    agree(&source, &copy, "cloned");
+    let cloned = whole(&copy, "cloned");
+    assert!(first.keys().all(|uuid| cloned.contains_key(uuid)), "what was there before is in the clone");
+    update_to(&lasting, &copy).clean();
+    assert!(lasting.listings.load(SeqCst) > after_clone + 2);
+    agree(&source, &copy, "updated");
+    let updated = whole(&copy, "updated");
+    assert!(cloned.keys().all(|uuid| updated.contains_key(uuid)));
+    assert!(updated.len() > cloned.len());
 }
 
 /// Snapshots of both are equal, as far as both have them; each is whole. Returns how many only the source has.

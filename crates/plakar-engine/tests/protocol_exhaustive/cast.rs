@@ -16,6 +16,8 @@ pub const W1: u8 = 1;
 pub const W2: u8 = 2;
 pub const UNDELETE: u8 = 3;
 pub const RESUMED: u8 = 4;
+/// What a clone publishes itself.
+pub const CLONED: u8 = 5;
 pub const RESCUE: u8 = 8;
 
 pub const MAX_ACTORS: usize = 6;
@@ -66,6 +68,18 @@ pub enum Broken {
     UndeleteBareFact,
     RemovedNamesSnapshot,
     DeletedBeforeDead,
+    CloneListsLogFirst,
+    CloneListsPacksFirst,
+    CloneListsAdminOnce,
+    CloneListsAgainBeforeCopying,
+    CloneTakesTheLaterLog,
+    CloneTakesLateFinals,
+    CloneGoneOverlooked,
+    CloneGoneWhileReadOverlooked,
+    UpdatePutsAdminFirst,
+    UpdatePutsDeadBeforeCheckpoints,
+    UpdatePutsFinalsEarly,
+    UpdateOfAWrittenClone,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +90,9 @@ pub enum Actor {
     Remove(u8),
     /// A canary's: takes the Removed of the base back.
     UndeleteBare,
+    /// Puts a checkpoint of all that may be covered, then deletes that.
+    Fold,
+    Clone(Cloner),
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +119,17 @@ pub struct Collect {
     pub orphans: bool,
     /// Also proposes packs that others have marked.
     pub remark: bool,
+}
+
+/// Whoever copies the repository; at most one in a world.
+#[derive(Clone, Debug)]
+pub struct Cloner {
+    /// How often: the first run makes the clone, each other updates it.
+    pub runs: u8,
+    /// How often a run may be cut off.
+    pub cuts: u8,
+    /// Listings of `log/` last, and show any part of what is put or deleted meanwhile.
+    pub lasting: bool,
 }
 
 pub fn push(session: u8) -> Push {

@@ -32,6 +32,9 @@ pub enum Local {
     RescueFinish(Run, Collector<u8, u8, u8>, Cleared<u8>, Next),
     Die(Run, F, Vec<u8>),
     Delete(Run, Vec<u8>),
+    // Folding: the checkpoint, and how much of what it covers is deleted.
+    Fold(u32),
+    Sweep(u32, u8),
 }
 
 /// What a push has so far, beside what the protocol remembers.
@@ -68,4 +71,6 @@ pub struct State {
     pub facts: u32,
     pub packs: u64,
     pub at: [u16; MAX_ACTORS],
+    /// Where the cloner stands, which has too many places for a `u16`.
+    pub copy: u32,
 }

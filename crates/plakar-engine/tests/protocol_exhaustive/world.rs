@@ -6,7 +6,9 @@ use std::rc::Rc;
 use plakar_engine::protocol::*;
 
 use crate::cast::{Broken::*, *};
+use crate::cloning::{Copying, Part};
 use crate::places::{Local, State};
+use crate::sweeping::Checkpoint;
 use crate::tables::{Interned, Mixer};
 
 /// Which log somebody reads; it differs only under a broken rule.
@@ -27,6 +29,8 @@ pub struct Shown {
     pub removed: u16,
     /// Packs announced and not dead.
     pub alive: u64,
+    /// Packs that may be relied on.
+    pub relied: u64,
 }
 
 /// What one request changes: the facts, the packs, and where the actor stands.
@@ -38,7 +42,11 @@ pub struct World {
     pub actors: Vec<Actor>,
     pub broken: Broken,
     pub facts: Interned<F>,
+    /// Numbers of facts, or of checkpoints.
     pub sets: Interned<Vec<u32>>,
+    pub checkpoints: Interned<Checkpoint>,
+    pub parts: HashMap<(u32, Part), u32, Mixer>,
+    pub copies: Interned<Copying>,
     pub locals: Interned<Local>,
     /// Owner, number and the ids it holds.
     pub packs: Interned<(u8, u8, u16)>,
@@ -56,6 +64,9 @@ impl World {
             broken,
             facts: Interned::new(),
             sets: Interned::new(),
+            checkpoints: Interned::new(),
+            parts: HashMap::default(),
+            copies: Interned::new(),
             locals: Interned::new(),
             packs: Interned::new(),
             shown: Vec::new(),
@@ -73,7 +84,7 @@ impl World {
         let prepared = Fact::Prepared { session: BASE, pins: vec![], packs, root: Root::Publication };
         let facts = self.put(none, prepared);
         let facts = self.put(facts, Fact::Final { session: BASE });
-        State { facts, packs: existing, at: [self.local(Local::Start); MAX_ACTORS] }
+        State { facts, packs: existing, at: [self.local(Local::Start); MAX_ACTORS], copy: self.no_copy() }
     }
 
     pub fn local(&mut self, local: Local) -> u16 {
@@ -104,12 +115,12 @@ impl World {
 
     pub fn without(&mut self, set: u32, unwanted: impl Fn(&F) -> bool) -> u32 {
         let mut facts = (*self.sets.get(set)).clone();
-        facts.retain(|&fact| !unwanted(&self.facts.get(fact)));
+        facts.retain(|&number| !self.fact(number).is_some_and(|fact| unwanted(&fact)));
         self.sets.number(facts)
     }
 
     pub fn facts_of(&self, set: u32) -> Vec<Rc<F>> {
-        self.sets.get(set).iter().map(|&fact| self.facts.get(fact)).collect()
+        self.sets.get(set).iter().filter_map(|&number| self.fact(number)).collect()
     }
 
     pub fn view(&mut self, set: u32, reader: Reader) -> Rc<V> {
@@ -187,6 +198,7 @@ impl World {
             }
             view.add(&fact);
         }
+        self.checkpoints(set).iter().for_each(|checkpoint| view.add_folded(&checkpoint.0));
         view
     }
 
@@ -204,6 +216,10 @@ impl World {
                 .filter(|&session| self.named_in_removed(set, session))
                 .fold(0, |all, s| all | 1 << s),
             alive: view.announced_packs().fold(0, |all, pack| all | 1 << pack),
+            relied: view
+                .announced_packs()
+                .filter(|&pack| view.may_rely(pack))
+                .fold(0, |all, pack| all | 1 << pack),
         };
         self.shown[set as usize] = Some(shown);
         shown
@@ -211,6 +227,7 @@ impl World {
 
     pub fn named_in_removed(&self, set: u32, session: u8) -> bool {
         self.facts_of(set).iter().any(|fact| **fact == Fact::Removed { session })
+            || self.checkpoints(set).iter().any(|checkpoint| checkpoint.0.removed.contains(&session))
     }
 
     pub fn held(&self, packs: u64) -> u16 {
@@ -234,7 +251,7 @@ impl World {
                 return Some(format!("acknowledged session {} is not visible", push.session));
             }
         }
-        None
+        self.wrong_copy(state)
     }
 
     /// Every state that one request of `actor` leads to. What it depends on is small, so it is remembered.
@@ -255,6 +272,9 @@ impl World {
         match self.actors[number].clone() {
             Actor::Push(push) => self.push(&push, state, &local, &mut out),
             Actor::Collect(collect) => self.collect(&collect, state, &local, &mut out),
+            Actor::Fold => self.sweep(state, &local, &mut out),
+            // It changes nothing that anybody else sees.
+            Actor::Clone(_) => {}
             Actor::Remove(session) => {
                 if *local == Local::Start && self.shown(state.facts).visible >> session & 1 == 1 {
                     let facts = self.put(state.facts, Fact::Removed { session });

@@ -132,7 +132,7 @@ pub fn check(
 fn segments(repo: &Repository, problem: &mut dyn FnMut(&str)) -> Result<()> {
     for (hash, segment) in repo.state().segments() {
         if matches!(segment, SegmentRef::Stored(_))
-            && repo.is_open(hash)
+            && repo.segment(hash).is_some()
             && let Err(e) = hash_object(repo, &segment_name(hash), hash)
         {
             if !e.is_damage() && !e.is_not_found() {

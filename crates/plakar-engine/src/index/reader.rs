@@ -45,9 +45,14 @@ impl Index {
 
     /// Opens one more segment.
     pub fn add(&self, source: SegmentSource) -> Result<Arc<Segment>> {
-        let segment = Arc::new(Segment::open(source, &self.sealer)?);
+        Ok(self.add_open(Segment::open(source, &self.sealer)?))
+    }
+
+    /// Takes one that is open.
+    pub(crate) fn add_open(&self, segment: Segment) -> Arc<Segment> {
+        let segment = Arc::new(segment);
         self.segments.write().expect("no panic while held").push(segment.clone());
-        Ok(segment)
+        segment
     }
 
     /// The segments, in the order they were added.

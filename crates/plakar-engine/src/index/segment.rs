@@ -296,6 +296,17 @@ struct ShardHead {
     filter: Option<Filter>,
 }
 
+/// Pages that lie beside each other.
+pub(crate) struct Run {
+    kind: ItemKind,
+    /// Offset and sealed length of each.
+    pages: Vec<(u64, usize)>,
+    /// Where they begin.
+    pub at: u64,
+    /// How many bytes they have.
+    pub len: usize,
+}
+
 /// A segment that is open for searching.
 pub struct Segment {
     source: SegmentSource,
@@ -326,6 +337,19 @@ impl Segment {
             sealer.open(Kind::SegmentHead, epoch, Context { header: &bound, offset: at }, sealed, &source)?;
         let (packs, epochs, shards) = decode_head(&head, at).map_err(|e| e.of(&source))?;
         Ok(Segment { source, epoch, bound, packs, epochs, shards })
+    }
+
+    /// The same segment, as it is stored: what is read of it from now on comes from there.
+    pub(crate) fn stored_as(self, store: Arc<dyn ReadStore>, name: Name) -> Segment {
+        Segment { source: SegmentSource::Stored(store, name), ..self }
+    }
+
+    /// The name of the object it is, unless it travels in a fact.
+    pub(crate) fn name(&self) -> Option<&Name> {
+        match &self.source {
+            SegmentSource::Stored(_, name) => Some(name),
+            SegmentSource::Embedded(_) => None,
+        }
     }
 
     /// How many rows it has.
@@ -422,22 +446,43 @@ impl Segment {
 
     /// Calls `each` with every row, in order.
     pub fn for_each(&self, sealer: &Sealer, each: &mut EachRow) -> Result<()> {
-        for shard in &self.shards {
-            let pages: Vec<_> = (0..shard.pages()).map(|number| page_range(shard, number)).collect();
-            for run in pages.chunks(RUN_PAGES) {
-                let sealed = self.source.range(run[0].0, run.iter().map(|(_, len)| len).sum())?;
-                let mut rest = sealed.as_slice();
-                for (at, len) in run {
-                    let ends_early = || Error::damaged(&self.source, "ends early");
-                    let (page, after) = rest.split_at_checked(*len).ok_or_else(ends_early)?;
-                    rest = after;
-                    let bytes = self.open_page(*at, page.to_vec(), sealer)?;
-                    let mut r = Reader::new(&bytes);
-                    while r.left() > 0 {
-                        let row = IndexRow::decode(shard.kind, &mut r).map_err(|e| e.of(&self.source))?;
-                        each(shard.kind, &row.id, &self.location(&row)?)?;
-                    }
-                }
+        for run in self.runs() {
+            let sealed = self.source.range(run.at, run.len)?;
+            self.for_each_in(&run, &sealed, sealer, each)?;
+        }
+        Ok(())
+    }
+
+    /// Its rows in runs of pages, in order, as whoever reads all of them reads them.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.shards.iter().flat_map(|shard| {
+            (0..shard.pages()).step_by(RUN_PAGES).map(move |first| {
+                let pages = first..shard.pages().min(first + RUN_PAGES);
+                let pages: Vec<_> = pages.map(|number| page_range(shard, number)).collect();
+                let (at, len) = (pages[0].0, pages.iter().map(|(_, len)| len).sum());
+                Run { kind: shard.kind, pages, at, len }
+            })
+        })
+    }
+
+    /// Calls `each` with every row of a run, whose bytes these are.
+    pub(crate) fn for_each_in(
+        &self,
+        run: &Run,
+        sealed: &[u8],
+        sealer: &Sealer,
+        each: &mut EachRow,
+    ) -> Result<()> {
+        let mut rest = sealed;
+        for (at, len) in &run.pages {
+            let ends_early = || Error::damaged(&self.source, "ends early");
+            let (page, after) = rest.split_at_checked(*len).ok_or_else(ends_early)?;
+            rest = after;
+            let bytes = self.open_page(*at, page.to_vec(), sealer)?;
+            let mut r = Reader::new(&bytes);
+            while r.left() > 0 {
+                let row = IndexRow::decode(run.kind, &mut r).map_err(|e| e.of(&self.source))?;
+                each(run.kind, &row.id, &self.location(&row)?)?;
             }
         }
         Ok(())

@@ -71,6 +71,16 @@ pub enum SegmentRef {
     Embedded(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
+impl SegmentRef {
+    /// The hash of the segment's bytes, which tells segments apart wherever they are.
+    pub fn hash(&self) -> ObjectHash {
+        match self {
+            SegmentRef::Stored(hash) => *hash,
+            SegmentRef::Embedded(bytes) => ObjectHash(*blake3::hash(bytes).as_bytes()),
+        }
+    }
+}
+
 /// What an unfinished session has captured so far.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -80,10 +80,7 @@ impl State {
     }
 
     fn segment(&mut self, segment: &SegmentRef) {
-        let hash = match segment {
-            SegmentRef::Stored(hash) => *hash,
-            SegmentRef::Embedded(bytes) => ObjectHash(*blake3::hash(bytes).as_bytes()),
-        };
+        let hash = segment.hash();
         if self.known_segments.insert(hash) {
             self.segments.push((hash, segment.clone()));
         }

@@ -231,8 +231,8 @@ pub struct Repository {
     pub(crate) log: Log,
     pub(crate) state: Arc<State>,
     pub(crate) index: Arc<Index>,
-    /// Which segments the index holds, and the packs each names.
-    loaded: HashMap<ObjectHash, Vec<ObjectHash>>,
+    /// The segments that the index holds.
+    loaded: HashMap<ObjectHash, Arc<Segment>>,
     /// Segments that could not be opened.
     damaged_segments: Vec<(ObjectHash, Error)>,
 }
@@ -284,32 +284,22 @@ impl Repository {
                 SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
             };
             match self.index.add(source) {
-                Ok(segment) => drop(self.loaded.insert(*hash, segment.packs.clone())),
+                Ok(segment) => drop(self.loaded.insert(*hash, segment)),
                 Err(e) if e.is_damage() || e.is_not_found() => self.damaged_segments.push((*hash, e)),
                 Err(e) => return Err(e),
             }
         }
         // What a segment names is announced: a checkpoint relies on it instead of listing packs again.
         let announced = state.segments().iter().filter_map(|(hash, _)| self.loaded.get(hash));
-        let announced = announced.flatten().copied().collect();
+        let announced = announced.flat_map(|segment| &segment.packs).copied().collect();
         state.view.add_folded(&Folded { announced, ..View::new().fold() });
         self.state = Arc::new(state);
         Ok(())
     }
 
-    /// Opens a segment that was written just now, before any fact announces it.
-    pub(crate) fn add_segment(
-        &mut self,
-        segment: &SegmentRef,
-        source: SegmentSource,
-    ) -> Result<Arc<Segment>> {
-        let opened = self.index.add(source)?;
-        let hash = match segment {
-            SegmentRef::Stored(hash) => *hash,
-            SegmentRef::Embedded(bytes) => ObjectHash(*blake3::hash(bytes).as_bytes()),
-        };
-        self.loaded.insert(hash, opened.packs.clone());
-        Ok(opened)
+    /// Takes a segment that was written just now, before any fact announces it.
+    pub(crate) fn add_segment(&mut self, hash: ObjectHash, segment: Segment) {
+        self.loaded.insert(hash, self.index.add_open(segment));
     }
 
     /// What the log says.
@@ -337,9 +327,9 @@ impl Repository {
         self.base.store.location()
     }
 
-    /// Whether the index holds this segment.
-    pub(crate) fn is_open(&self, segment: &ObjectHash) -> bool {
-        self.loaded.contains_key(segment)
+    /// This segment, if the index holds it.
+    pub(crate) fn segment(&self, hash: &ObjectHash) -> Option<&Arc<Segment>> {
+        self.loaded.get(hash)
     }
 
     /// Log objects and index segments that are not what they must be, with the reason. What they said is

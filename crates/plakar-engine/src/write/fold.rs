@@ -4,15 +4,22 @@
 //! says again, in one object, what those that can be covered said, and segments that are small are merged
 //! into one. Nothing is deleted here: what a checkpoint covers may go later. Two clients that fold
 //! at once do no harm, because facts are a set and the index a multimap.
+//!
+//! For the same reason a fold may be of the log as it was a while ago, and may happen beside anything else: what it
+//! covers and says again stays true.
 
 use super::session::{put_facts, put_segment};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
-use crate::index::segment::{Author, EPOCHS_MAX, Segment, SegmentBuilder, SegmentSource, segment_name};
+use crate::index::ID_PREFIX_LEN;
+use crate::index::segment::{Author, EPOCHS_MAX, Location, Segment, SegmentBuilder};
+use crate::log::State;
 use crate::log::fact::{Fact, SegmentRef};
-use crate::repository::Repository;
-use plakar_store::Store;
+use crate::log::state::Checkpoint;
+use crate::repository::{Repository, Unlocked};
+use plakar_store::{Range, Store};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The log is folded once so many objects count.
 const OBJECTS_MAX: usize = 48;
@@ -20,56 +27,108 @@ const OBJECTS_MAX: usize = 48;
 const SMALL_ROWS: u64 = 1 << 18;
 /// A merge has at most so many rows: about 30 MiB as stored, 50 MiB in memory.
 const MERGE_ROWS_MAX: u64 = 1 << 20;
+/// Far away, so many bytes of the segments to be merged are read together.
+const TOGETHER_BYTES: usize = 8 << 20;
 
 /// Folds log and index if there is enough to fold.
 pub fn fold(repo: &mut Repository, store: &dyn Store, author: &Author, now: i64) -> Result<()> {
-    if repo.log().objects().count() < OBJECTS_MAX {
-        return Ok(());
-    }
-    let Some((mut checkpoint, covered)) = repo.state().fold(repo.log()) else { return Ok(()) };
-    if covered.len() < OBJECTS_MAX / 2 {
-        return Ok(());
-    }
-    let covered: HashSet<_> = covered.into_iter().collect();
-    let mut refs: Vec<SegmentRef> = Vec::new();
-    for (name, object) in repo.log().objects() {
-        if covered.contains(name) {
-            for fact in &object.facts {
-                match fact {
-                    Fact::Prepared(prepared) => refs.extend(prepared.segments.iter().cloned()),
-                    Fact::Checkpoint(checkpoint) => refs.extend(checkpoint.segments.iter().cloned()),
-                    _ => {}
-                }
-            }
-        }
-    }
-    checkpoint.segments = merge(repo, store, author, refs)?;
-    put_facts(&[Fact::Checkpoint(Box::new(checkpoint))], store, author, repo, now)?;
+    let Some(fold) = Fold::due(repo)? else { return Ok(()) };
+    fold.merge(store, author)?.put(repo, store, author, now)?;
     repo.refresh()
 }
 
-/// What lists the same rows as `refs`, but those of dead packs, in fewer segments.
-fn merge(
-    repo: &Repository,
-    store: &dyn Store,
-    author: &Author,
-    refs: Vec<SegmentRef>,
-) -> Result<Vec<SegmentRef>> {
-    let sealer = &repo.base().sealer;
+/// A fold that is to be done.
+pub struct Fold {
+    base: Unlocked,
+    state: Arc<State>,
+    /// What is to be put, but for the segments.
+    checkpoint: Checkpoint,
+    /// Segments that stay as they are,
+    kept: Vec<SegmentRef>,
+    /// and those that become one.
+    merged: Vec<Arc<Segment>>,
+}
+
+/// A fold of which only the Checkpoint has yet to be put.
+pub struct Merged {
+    checkpoint: Checkpoint,
+    /// The segment that was made, durable.
+    made: Option<(ObjectHash, Segment)>,
+}
+
+impl Fold {
+    /// What is to be folded of the log as last read, if that is enough.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when a segment could not be opened: what it lists cannot be listed by another.
+    pub fn due(repo: &Repository) -> Result<Option<Fold>> {
+        if repo.log().objects().count() < OBJECTS_MAX {
+            return Ok(None);
+        }
+        let Some((checkpoint, covered)) = repo.state().fold(repo.log()) else { return Ok(None) };
+        if covered.len() < OBJECTS_MAX / 2 {
+            return Ok(None);
+        }
+        let covered: HashSet<_> = covered.into_iter().collect();
+        let mut refs: Vec<SegmentRef> = Vec::new();
+        for (name, object) in repo.log().objects() {
+            if covered.contains(name) {
+                for fact in &object.facts {
+                    match fact {
+                        Fact::Prepared(prepared) => refs.extend(prepared.segments.iter().cloned()),
+                        Fact::Checkpoint(checkpoint) => refs.extend(checkpoint.segments.iter().cloned()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let (kept, merged) = choose(repo, refs)?;
+        let (base, state) = (repo.base().clone(), repo.state.clone());
+        Ok(Some(Fold { base, state, checkpoint, kept, merged }))
+    }
+
+    /// Makes one segment that lists what those to be merged do, but rows of dead packs; durable when this returns.
+    pub fn merge(self, store: &dyn Store, author: &Author) -> Result<Merged> {
+        let Fold { base, state, mut checkpoint, kept, merged } = self;
+        checkpoint.segments = kept;
+        let mut rows = SegmentBuilder::default();
+        rows_of(&merged, &base, &state, &mut rows)?;
+        if rows.is_empty() {
+            return Ok(Merged { checkpoint, made: None });
+        }
+        // Proven equal to what it stands for before anything may rely on that: read back as stored.
+        let (segment, opened) = put_segment(&mut rows, store, author, &base)?;
+        if matches!(segment, SegmentRef::Stored(_)) {
+            store.barrier()?;
+        }
+        let made = Some((segment.hash(), opened));
+        checkpoint.segments.push(segment);
+        Ok(Merged { checkpoint, made })
+    }
+}
+
+impl Merged {
+    /// Puts the Checkpoint, durable. What it names was read already, and need not be opened again.
+    pub fn put(self, repo: &mut Repository, store: &dyn Store, author: &Author, now: i64) -> Result<()> {
+        put_facts(&[Fact::Checkpoint(Box::new(self.checkpoint))], store, author, repo.base(), now)?;
+        if let Some((hash, segment)) = self.made {
+            repo.add_segment(hash, segment);
+        }
+        Ok(())
+    }
+}
+
+/// Which of these segments stay as they are, and which become one.
+fn choose(repo: &Repository, refs: Vec<SegmentRef>) -> Result<(Vec<SegmentRef>, Vec<Arc<Segment>>)> {
     let (mut kept, mut small, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for segment in refs {
-        let (hash, source) = match &segment {
-            SegmentRef::Stored(hash) => {
-                (*hash, SegmentSource::Stored(repo.base().store.clone(), segment_name(hash)))
-            }
-            SegmentRef::Embedded(bytes) => {
-                (ObjectHash(*blake3::hash(bytes).as_bytes()), SegmentSource::Embedded(bytes.clone()))
-            }
-        };
+        let hash = segment.hash();
         if !seen.insert(hash) {
             continue;
         }
-        let opened = Segment::open(source, sealer)?;
+        let cannot =
+            || Error::damaged(format!("index segment {hash}"), "cannot be merged: it cannot be read");
+        let opened = repo.segment(&hash).ok_or_else(cannot)?.clone();
         if opened.rows() < SMALL_ROWS {
             small.push((segment, opened));
         } else {
@@ -92,32 +151,46 @@ fn merge(
         }
     }
     if merged.len() < 2 {
-        kept.extend(merged.into_iter().map(|(segment, _)| segment));
-        return Ok(kept);
+        kept.extend(merged.drain(..).map(|(segment, _)| segment));
     }
-    let mut builder = SegmentBuilder::default();
-    for (_, segment) in &merged {
-        segment.for_each(sealer, &mut |kind, id, at| {
-            if !repo.state().view.dead(at.pack) {
-                builder.add(kind, id, at);
-            }
-            Ok(())
-        })?;
-    }
-    if builder.is_empty() {
-        return Ok(kept);
-    }
-    let bytes = builder.encode(author, sealer);
-    let segment = put_segment(store, bytes)?;
-    // Proven equal to what it stands for before anything may rely on that: read back as stored.
-    let source = match &segment {
-        SegmentRef::Stored(hash) => SegmentSource::Stored(repo.base().store.clone(), segment_name(hash)),
-        SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
+    Ok((kept, merged.into_iter().map(|(_, opened)| opened).collect()))
+}
+
+/// Adds all rows of `segments` to `rows`, but those of dead packs. Far away, they are read in few requests.
+fn rows_of(
+    segments: &[Arc<Segment>],
+    base: &Unlocked,
+    state: &State,
+    rows: &mut SegmentBuilder,
+) -> Result<()> {
+    let mut add = |kind, id: &[u8; ID_PREFIX_LEN], at: &Location| {
+        if !state.view.dead(at.pack) {
+            rows.add(kind, id, at);
+        }
+        Ok(())
     };
-    if !builder.is_equal(&Segment::open(source, sealer)?, sealer)? {
-        return Err(Error::damaged("a merged index segment", "does not list what it was made of"));
+    let (mut stored, mut here) = (Vec::new(), Vec::new());
+    for segment in segments {
+        match segment.name() {
+            Some(name) => stored.push((segment, name)),
+            None => here.push(segment),
+        }
     }
-    store.barrier()?;
-    kept.push(segment);
-    Ok(kept)
+    here.into_iter().try_for_each(|segment| segment.for_each(&base.sealer, &mut add))?;
+    let runs =
+        stored.into_iter().flat_map(|(segment, name)| segment.runs().map(move |run| (segment, name, run)));
+    let mut runs = runs.peekable();
+    let together = if base.store.capabilities().local { 1 } else { TOGETHER_BYTES };
+    while runs.peek().is_some() {
+        let (mut wave, mut ranges, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some((segment, name, run)) = runs.next_if(|_| bytes < together) {
+            bytes += run.len;
+            ranges.push(Range { name: name.clone(), offset: run.at, len: run.len });
+            wave.push((segment, run));
+        }
+        for ((segment, run), sealed) in wave.into_iter().zip(base.store.get_ranges(&ranges)) {
+            segment.for_each_in(&run, &sealed?, &base.sealer, &mut add)?;
+        }
+    }
+    Ok(())
 }

@@ -7,13 +7,15 @@ use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, EpochId, NodeId, ObjectHash, SessionId};
 use crate::index::ID_PREFIX_LEN;
-use crate::index::segment::{Author, EMBEDDED_MAX, Location, SegmentBuilder, SegmentSource, segment_name};
+use crate::index::segment::{
+    Author, EMBEDDED_MAX, Location, Segment, SegmentBuilder, SegmentSource, segment_name,
+};
 use crate::log::fact::{Bad, Fact, Partial, Prepared, Row, SegmentRef};
 use crate::log::object;
 use crate::log::state::ProtocolFact;
 use crate::pack::pack_name;
 use crate::protocol::{self, Outcome, Verdict};
-use crate::repository::Repository;
+use crate::repository::{Repository, Unlocked};
 use crate::tree::pages::NodeSink;
 use plakar_store::{ErrorKind, Store};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -333,18 +335,9 @@ impl Session {
             return Ok(());
         }
         let mut builder = std::mem::take(&mut self.builder);
-        let bytes = builder.encode(&self.options.author, &self.repo.base.sealer);
-        let segment = put_segment(&*self.store, bytes)?;
-        let source = match &segment {
-            SegmentRef::Stored(hash) => {
-                SegmentSource::Stored(self.repo.base.store.clone(), segment_name(hash))
-            }
-            SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
-        };
-        let opened = self.repo.add_segment(&segment, source)?;
-        if !builder.is_equal(&opened, &self.repo.base.sealer)? {
-            return Err(Error::damaged("an index segment", "does not read back as it was written"));
-        }
+        let (segment, opened) =
+            put_segment(&mut builder, &*self.store, &self.options.author, &self.repo.base)?;
+        self.repo.add_segment(segment.hash(), opened);
         for key in builder.keys() {
             self.pending.remove(&key);
         }
@@ -517,7 +510,7 @@ impl Session {
     }
 
     fn put_facts(&self, facts: &[Fact]) -> Result<()> {
-        put_facts(facts, &*self.store, &self.options.author, &self.repo, self.options.now)
+        put_facts(facts, &*self.store, &self.options.author, &self.repo.base, self.options.now)
     }
 }
 
@@ -536,23 +529,48 @@ pub(crate) fn put_facts(
     facts: &[Fact],
     store: &dyn Store,
     author: &Author,
-    repo: &Repository,
+    base: &Unlocked,
     now: i64,
 ) -> Result<()> {
-    let (name, bytes) = object::encode(facts, author, &repo.base.sealer, now);
+    let (name, bytes) = object::encode(facts, author, &base.sealer, now);
     store.put(&name, &[&bytes])?;
     store.barrier()?;
     Ok(())
 }
 
-/// Puts a segment as an object of its own unless it is small enough to travel in a fact.
-pub(super) fn put_segment(store: &dyn Store, bytes: Vec<u8>) -> Result<SegmentRef> {
-    if bytes.len() <= EMBEDDED_MAX {
-        return Ok(SegmentRef::Embedded(bytes));
+/// Makes a segment of rows: an object of its own, durable after the next barrier, unless it is small enough to travel in
+/// a fact. It is proven to list just these rows, and what was put is read back whole first.
+pub(super) fn put_segment(
+    rows: &mut SegmentBuilder,
+    store: &dyn Store,
+    author: &Author,
+    base: &Unlocked,
+) -> Result<(SegmentRef, Segment)> {
+    const DIFFERS: &str = "does not read back as it was written";
+    let bytes = rows.encode(author, &base.sealer);
+    let (segment, opened) = if bytes.len() <= EMBEDDED_MAX {
+        let opened = Segment::open(SegmentSource::Embedded(bytes.clone()), &base.sealer)?;
+        (SegmentRef::Embedded(bytes), opened)
+    } else {
+        let (hash, len) = (ObjectHash(*blake3::hash(&bytes).as_bytes()), bytes.len());
+        let name = segment_name(&hash);
+        store.put(&name, &[&bytes])?;
+        drop(bytes);
+        // In one request, and not out of what is kept of the store.
+        let back = base.store.get(&name, len)?;
+        if *blake3::hash(&back).as_bytes() != hash.0 {
+            return Err(Error::damaged(name, DIFFERS));
+        }
+        let opened = Segment::open(SegmentSource::Embedded(back), &base.sealer)?;
+        (SegmentRef::Stored(hash), opened)
+    };
+    if !rows.is_equal(&opened, &base.sealer)? {
+        return Err(Error::damaged("an index segment", DIFFERS));
     }
-    let hash = ObjectHash(*blake3::hash(&bytes).as_bytes());
-    store.put(&segment_name(&hash), &[&bytes])?;
-    Ok(SegmentRef::Stored(hash))
+    match segment {
+        SegmentRef::Stored(hash) => Ok((segment, opened.stored_as(base.store.clone(), segment_name(&hash)))),
+        SegmentRef::Embedded(_) => Ok((segment, opened)),
+    }
 }
 
 /// Notes copies that cannot be read, so that nobody relies on them and whoever reads tries them last.
@@ -567,7 +585,7 @@ pub fn mark_bad(
         return Ok(());
     }
     let facts: Vec<_> = bad.iter().copied().map(Fact::Bad).collect();
-    put_facts(&facts, store, author, repo, now)?;
+    put_facts(&facts, store, author, repo.base(), now)?;
     repo.refresh()
 }
 
@@ -590,6 +608,6 @@ pub fn remove(
         let named: BTreeSet<_> = sessions.iter().copied().chain(alike).collect();
         named.into_iter().map(Fact::Removed).collect()
     };
-    put_facts(&facts, store, author, repo, now)?;
+    put_facts(&facts, store, author, repo.base(), now)?;
     repo.refresh()
 }

@@ -24,6 +24,8 @@ const GAP_MAX: u64 = 32 << 10;
 
 /// The directory of a pack is read when so many of its blocks are wanted.
 const LISTED_MIN: usize = 16;
+/// and, far away, so many bytes: to decompress less takes no longer than the three round trips to its directory.
+const LISTED_FAR_MIN: u64 = 4 << 20;
 /// An index is asked for so many items together: what it reads for them is kept until they are looked up.
 pub const ASKED_MAX: usize = 1 << 10;
 
@@ -336,7 +338,8 @@ impl<'a> Blocks<'a> {
     /// that cannot be read spares nothing.
     fn list(&self, groups: &mut [Group]) {
         for of_pack in groups.chunk_by_mut(|a, b| a.place.pack == b.place.pack) {
-            if of_pack.len() < LISTED_MIN {
+            let bytes: u64 = of_pack.iter().map(|group| u64::from(group.place.sealed_len)).sum();
+            if of_pack.len() < LISTED_MIN || (!self.local && bytes < LISTED_FAR_MIN) {
                 continue;
             }
             let directory = read_directory(&*self.base.store, &of_pack[0].place.pack, &self.base.sealer);

@@ -24,6 +24,7 @@ mod conformance;
 mod dir;
 mod error;
 mod memory;
+mod model;
 mod name;
 pub mod wrap;
 
@@ -31,6 +32,7 @@ pub use conformance::conformance;
 pub use dir::DirStore;
 pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryStore;
+pub use model::answers_as_memory_does;
 pub use name::Name;
 
 /// What a listing says of one object.

@@ -1,9 +1,9 @@
 //! Every store of this crate passes the suite of the contract.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, path::Path, sync::Arc};
 
 use plakar_store::{
-    DirStore, MemoryStore, Store, conformance,
+    DirStore, MemoryStore, Store, answers_as_memory_does, conformance,
     wrap::{Cached, Counting, Faulty},
 };
 
@@ -12,15 +12,22 @@ fn memory() {
     conformance(&|| Box::new(MemoryStore::new()));
 }
 
-#[test]
-fn dir() {
+/// Makes stores in folders of their own, which are removed in the end.
+fn in_folders<S: Store + 'static>(make: fn(&Path) -> S) -> impl Fn() -> Box<dyn Store> {
     let temps = RefCell::new(Vec::new());
-    conformance(&|| {
+    move || {
         let temp = tempfile::tempdir().unwrap();
-        let store = DirStore::create(temp.path()).unwrap();
+        let store = make(temp.path());
         temps.borrow_mut().push(temp);
         Box::new(store)
-    });
+    }
+}
+
+#[test]
+fn dir() {
+    let make = in_folders(|folder| DirStore::create(folder).unwrap());
+    conformance(&make);
+    answers_as_memory_does(&make);
 }
 
 #[test]
@@ -35,13 +42,9 @@ fn faulty_without_faults() {
 
 #[test]
 fn cached() {
-    let temps = RefCell::new(Vec::new());
-    conformance(&|| {
-        let temp = tempfile::tempdir().unwrap();
-        let store = Cached::new(MemoryStore::new(), temp.path(), 1 << 20);
-        temps.borrow_mut().push(temp);
-        Box::new(store)
-    });
+    let make = in_folders(|folder| Cached::new(MemoryStore::new(), folder, 1 << 20));
+    conformance(&make);
+    answers_as_memory_does(&make);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a sync costs follows the difference: requests and bytes are counted at both stores, after opening.
 
-use plakar_store::wrap::{Counting, Counts};
-use plakar_store::{MemoryStore, Store};
+use plakar_store::wrap::{Counting, Counts, Fault, Faulty, Request, Rule};
+use plakar_store::{ErrorKind, MemoryStore, Store};
 use plakar_testkit::source::{Node, Tree, noise};
 use plakar_testkit::stores::Far;
 use plakar_testkit::syncing::*;
@@ -253,4 +253,45 @@ fn a_history_costs_what_its_steps_do() {
         assert!(twenty.there.bytes_written < one.there.bytes_written / 2, "{}", twenty.there.bytes_written);
         pair.equal();
     }
+}
+
+/// One sync in sixteen folds the log of the destination, beside its last steps: that costs two requests, and nothing at
+/// all when it fails.
+#[test]
+fn folding_the_log_costs_little_and_may_fail() {
+    let pair = Pair::new(Domains::Copies);
+    let mut tree = Tree::default();
+    let (mut most, mut folds, mut failing) = (0, 0, None);
+    for version in 0..40u64 {
+        tree.put("a/file", Node::file(noise(version, 500)));
+        pair.push(&tree, 1_000 + version as i64);
+        let folded =
+            |pair: &Pair| pair.to.names().iter().filter(|n| n.as_str().starts_with("admin/")).count();
+        let before = folded(&pair);
+        if before == 1 && failing.is_none() {
+            // From now on, until some folds have failed.
+            failing = Some(0);
+        }
+        if let Some(times @ 0..20) = &mut failing {
+            *times += 1;
+            let there = Arc::new(Faulty::new(Far(pair.to.clone()), 0));
+            there.add(Rule::new(Fault::Error(ErrorKind::Denied)).on(Request::Put).prefix("admin/"));
+            let (source, destination) = (open(pair.source()).unwrap(), open(there.clone()).unwrap());
+            let store: Arc<dyn Store> = there.clone();
+            let (_, result) = sync_opened(&source, destination, &store, &Syncing::default());
+            assert_eq!(result.unwrap().0.counts.snapshots, 1);
+            assert_eq!(there.fired() > 0, *times >= 16, "{times}");
+            assert_eq!(folded(&pair), before);
+        } else {
+            let requests = pair.sync("one more").there.requests();
+            if folded(&pair) > before {
+                folds += 1;
+                assert!(requests <= most + 2, "{requests} after at most {most}");
+            } else {
+                most = most.max(requests);
+            }
+        }
+        pair.equal();
+    }
+    assert!(folds >= 2, "{folds}");
 }

@@ -33,7 +33,9 @@ const TOGETHER_BYTES: usize = 8 << 20;
 /// Folds log and index if there is enough to fold.
 pub fn fold(repo: &mut Repository, store: &dyn Store, author: &Author, now: i64) -> Result<()> {
     let Some(fold) = Fold::due(repo)? else { return Ok(()) };
-    fold.merge(store, author)?.put(repo, store, author, now)?;
+    let merged = fold.merge(store, author)?;
+    put_facts(&[merged.checkpoint()], store, author, repo.base(), now)?;
+    merged.keep(repo);
     repo.refresh()
 }
 
@@ -108,13 +110,16 @@ impl Fold {
 }
 
 impl Merged {
-    /// Puts the Checkpoint, durable. What it names was read already, and need not be opened again.
-    pub fn put(self, repo: &mut Repository, store: &dyn Store, author: &Author, now: i64) -> Result<()> {
-        put_facts(&[Fact::Checkpoint(Box::new(self.checkpoint))], store, author, repo.base(), now)?;
+    /// What is to be put.
+    pub fn checkpoint(&self) -> Fact {
+        Fact::Checkpoint(Box::new(self.checkpoint.clone()))
+    }
+
+    /// Takes over what the Checkpoint names, once that was put: it was read already, and need not be opened again.
+    pub fn keep(self, repo: &mut Repository) {
         if let Some((hash, segment)) = self.made {
             repo.add_segment(hash, segment);
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A session: one writer's run towards exactly one publication.
 
-use super::fold;
+use super::fold::{Fold, Merged, fold};
 use super::pipeline::{Pipeline, Stored};
 use crate::block::{Compression, ItemId, ItemKind, OpenBlock, SealedBlock};
 use crate::crypto::DomainKeys;
@@ -384,16 +384,16 @@ impl Session {
     /// [`Error::Revoked`] when another client took the session for dead; store errors. After an error nothing was
     /// published, unless it came from the very last steps: then the snapshot may be visible, and is whole.
     pub fn publish(mut self, row: Option<Row>) -> Result<(Ended, Repository)> {
+        let (mut fold, mut merged) = (self.fold_beside(), None);
         for _ in 0..ATTEMPTS_MAX {
             self.flush()?;
             let writer = self.writer.take().expect("a session in progress has a writer");
             let (announced, fact) = writer.prepare();
-            self.put_prepared(&fact, row.clone(), None)?;
-            self.look()?;
+            self.announce(&fact, row.clone(), fold.take(), &mut merged)?;
             match announced.looked(&self.repo.state.view) {
                 Verdict::Clean(cleared) => {
                     let (finished, _) = cleared.finish::<ObjectHash, SessionId>();
-                    self.put_facts(&[Fact::Final(self.session)])?;
+                    self.put_final(merged)?;
                     self.look()?;
                     return match finished.looked(&self.repo.state.view) {
                         Outcome::Published if self.is_published(row.is_some()) => self.ended(),
@@ -416,6 +416,46 @@ impl Session {
         Ok((Ended::Lost, self.repo))
     }
 
+    /// A fold that is due and is done beside the last steps of this session: far away, where it would take as many round
+    /// trips again. To this session, and to all others, that is as if another client folded meanwhile: what was seen
+    /// before the session's last Prepared is folded, and nothing of the session itself.
+    fn fold_beside(&self) -> Option<Fold> {
+        let beside = self.options.may_admin && !self.store.capabilities().local;
+        beside.then(|| Fold::due(&self.repo).ok().flatten()).flatten()
+    }
+
+    /// Puts the Prepared and looks, while what is to be folded is merged.
+    fn announce(
+        &mut self,
+        fact: &ProtocolFact,
+        row: Option<Row>,
+        fold: Option<Fold>,
+        merged: &mut Option<Merged>,
+    ) -> Result<()> {
+        let (store, author) = (self.store.clone(), self.options.author);
+        std::thread::scope(|scope| {
+            let merging = fold.map(|fold| scope.spawn(move || fold.merge(&*store, &author)));
+            let result = self.put_prepared(fact, row, None).and_then(|()| self.look());
+            let done = merging.map(|merging| merging.join().expect("a merge does not panic"));
+            *merged = done.and_then(Result::ok).or(merged.take());
+            result
+        })
+    }
+
+    /// Puts the Final, and what ends a fold at the same time. The last look comes after both.
+    fn put_final(&mut self, merged: Option<Merged>) -> Result<()> {
+        let fact = [Fact::Final(self.session)];
+        let Some(merged) = merged else { return self.put_facts(&fact) };
+        let (result, folded) = std::thread::scope(|scope| {
+            let folding = scope.spawn(|| self.put_facts(&[merged.checkpoint()]));
+            (self.put_facts(&fact), folding.join().expect("a put does not panic"))
+        });
+        if folded.is_ok() {
+            merged.keep(&mut self.repo);
+        }
+        result
+    }
+
     /// Whether what this session said stands in the log: a store may have lost it.
     fn is_published(&self, row: bool) -> bool {
         let view = &self.repo.state.view;
@@ -429,8 +469,8 @@ impl Session {
     fn ended(mut self) -> Result<(Ended, Repository)> {
         // The snapshot is published: that folding the log failed is no reason to say otherwise, and the next
         // session does it.
-        if self.options.may_admin {
-            let _ = fold::fold(&mut self.repo, &*self.store, &self.options.author, self.options.now);
+        if self.options.may_admin && self.store.capabilities().local {
+            let _ = fold(&mut self.repo, &*self.store, &self.options.author, self.options.now);
         }
         Ok((Ended::Published, self.repo))
     }

@@ -167,6 +167,45 @@ fn what_an_unfinished_push_stored_stays_for_the_grace_period() {
     healthy(store);
 }
 
+fn objects(store: &dyn ReadStore, prefix: &str) -> usize {
+    let mut count = 0;
+    let mut one_more = |_| {
+        count += 1;
+        Ok(())
+    };
+    store.list(prefix, &mut one_more).unwrap();
+    count
+}
+
+/// Log and index stay short, however often something is pushed.
+#[test]
+fn a_thousand_pushes_leave_few_objects_and_open_with_few_requests() {
+    let store = new_store(false);
+    let mut tree = tree(1, 3);
+    let mut last = None;
+    for number in 0..1_000 {
+        tree.put("new", Node::file(noise(number, 300)));
+        let now = 1_700_000_000 + number as i64;
+        last = Some(push(&store, &tree, &Pushing { now, ..Pushing::default() }).clean());
+    }
+    let before = objects(&*store, "log/") + objects(&*store, "admin/") + objects(&*store, "index/");
+    assert!(before > 1_000);
+    let report = clean(&store).unwrap();
+    assert!(report.facts > 1_000, "{report:?}");
+    let after = objects(&*store, "log/") + objects(&*store, "admin/") + objects(&*store, "index/");
+    println!("{before} objects before, {after} after; {} packs", objects(&*store, "packs/"));
+    assert!(after <= 8, "{after} objects are left");
+    let counting = Arc::new(Counting::new(store.clone()));
+    let repo = open(counting.clone()).unwrap();
+    assert_eq!(repo.state().snapshots().len(), 1_000);
+    let requests = counting.counts().requests();
+    assert!(requests <= 20, "{requests} requests to open");
+    comes_back(&store, &last.unwrap(), &tree);
+    let again = clean(&store).unwrap();
+    assert_eq!((again.packs, again.facts, again.segments), (0, 0, 0), "nothing is left to do");
+    healthy(store);
+}
+
 /// Two snapshots, of which the first is removed: some packs go whole, some in part.
 fn scene() -> (MemoryStore, Pushed, Tree) {
     let store = MemoryStore::new();

@@ -28,7 +28,7 @@ use crate::log::fact::{Fact, Mark};
 use crate::protocol::{Collector, Decision, Plan};
 use crate::read::Reader;
 use crate::repository::Repository;
-use crate::write::{SessionOptions, put_facts};
+use crate::write::{SessionOptions, fold_all, put_facts};
 use live::Live;
 use plakar_store::Store;
 use std::collections::{BTreeSet, HashMap};
@@ -162,6 +162,7 @@ pub fn cleanup(
     }
     sizes.clear();
     drop(run);
+    fold_all(&mut repo, &**store, &options.author, options.now)?;
     let swept = sweep::covered(&repo, &**store)?;
     (report.facts, report.segments) = (swept.facts, swept.segments);
     store.barrier()?;
@@ -220,8 +221,9 @@ impl Run<'_> {
         let (collector, _) = Collector::mark(SessionId::random(), plan);
         let packs = collector.plan().packs.iter().copied().collect();
         let revokes = collector.plan().revokes.iter().copied().collect();
-        let put =
-            |fact: Fact, repo: &Repository| put_facts(&[fact], &**store, &options.author, repo, options.now);
+        let put = |fact: Fact, repo: &Repository| {
+            put_facts(&[fact], &**store, &options.author, repo.base(), options.now)
+        };
         put(Fact::Mark(Mark { id: collector.name(), packs, revokes }), &repo)?;
         for _ in 0..LOOKS_MAX {
             repo.refresh()?;

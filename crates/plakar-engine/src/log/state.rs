@@ -43,13 +43,18 @@ impl State {
 
     /// Whether this says everything that stays true for good of what `other` says, but for segments.
     pub fn says(&self, other: &State) -> bool {
+        let mut theirs = other.view.fold();
+        // Packs are announced by segments, too, and those are not compared here; the tree of a void session is a hint.
+        theirs.announced.clear();
+        theirs.void.iter_mut().for_each(|(_, root)| *root = Root::None);
         let mut both = self.view.clone();
-        // Packs are announced by segments, too, and those are not compared here.
-        both.add_folded(&Folded { announced: Vec::new(), ..other.view.fold() });
+        both.add_folded(&theirs);
         let finished = |session: &SessionId| other.view.finished(*session);
         let mut rows = other.rows.iter().filter(|(session, _)| finished(session));
-        both.fold() == self.view.fold()
-            && rows.all(|(session, (row, _))| self.rows.get(session).is_some_and(|(r, _)| r == row))
+        let same = |(session, (row, _)): (&SessionId, &(Row, i64))| {
+            self.rows.get(session).is_some_and(|(mine, _)| mine == row)
+        };
+        both.fold() == self.view.fold() && rows.all(same)
     }
 
     fn add(&mut self, fact: &Fact, received_ms: i64) {

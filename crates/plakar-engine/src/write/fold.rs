@@ -17,7 +17,7 @@ use crate::log::State;
 use crate::log::fact::{Fact, SegmentRef};
 use crate::log::state::Checkpoint;
 use crate::repository::{Repository, Unlocked};
-use plakar_store::{Range, Store};
+use plakar_store::{Name, Range, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -39,6 +39,16 @@ pub fn fold(repo: &mut Repository, store: &dyn Store, author: &Author, now: i64)
     repo.refresh()
 }
 
+/// Folds whatever can be folded and merges whatever is worth it: that is a cleanup's to do. Segments of which a quarter lists
+/// dead packs are written anew, too.
+pub fn fold_all(repo: &mut Repository, store: &dyn Store, author: &Author, now: i64) -> Result<()> {
+    let Some(fold) = Fold::all(repo)? else { return Ok(()) };
+    let merged = fold.merge(store, author)?;
+    put_facts(&[merged.checkpoint()], store, author, repo.base(), now)?;
+    merged.keep(repo);
+    repo.refresh()
+}
+
 /// A fold that is to be done.
 pub struct Fold {
     base: Unlocked,
@@ -47,15 +57,18 @@ pub struct Fold {
     checkpoint: Checkpoint,
     /// Segments that stay as they are,
     kept: Vec<SegmentRef>,
-    /// and those that become one.
-    merged: Vec<Arc<Segment>>,
+    /// and those that become one, group by group.
+    merged: Vec<Group>,
 }
+
+/// Segments that become one.
+type Group = Vec<Arc<Segment>>;
 
 /// A fold of which only the Checkpoint has yet to be put.
 pub struct Merged {
     checkpoint: Checkpoint,
-    /// The segment that was made, durable.
-    made: Option<(ObjectHash, Segment)>,
+    /// The segments that were made, durable.
+    made: Vec<(ObjectHash, Segment)>,
 }
 
 impl Fold {
@@ -71,40 +84,45 @@ impl Fold {
         if covered.len() < OBJECTS_MAX / 2 {
             return Ok(None);
         }
-        let covered: HashSet<_> = covered.into_iter().collect();
-        let mut refs: Vec<SegmentRef> = Vec::new();
-        for (name, object) in repo.log().objects() {
-            if covered.contains(name) {
-                for fact in &object.facts {
-                    match fact {
-                        Fact::Prepared(prepared) => refs.extend(prepared.segments.iter().cloned()),
-                        Fact::Checkpoint(checkpoint) => refs.extend(checkpoint.segments.iter().cloned()),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        let (kept, merged) = choose(repo, refs)?;
+        let (kept, merged) = choose(repo, named(repo, covered))?;
+        let merged = Vec::from_iter(Some(merged).filter(|merged| !merged.is_empty()));
         let (base, state) = (repo.base().clone(), repo.state.clone());
         Ok(Some(Fold { base, state, checkpoint, kept, merged }))
     }
 
-    /// Makes one segment that lists what those to be merged do, but rows of dead packs; durable when this returns.
+    /// Everything that can be folded of the log as last read; nothing if that would change nothing.
+    fn all(repo: &Repository) -> Result<Option<Fold>> {
+        let Some((checkpoint, covered)) = repo.state().fold(repo.log()) else { return Ok(None) };
+        let objects = covered.len();
+        let (kept, merged) = choose_all(repo, named(repo, covered))?;
+        if objects < 2 && merged.is_empty() {
+            return Ok(None);
+        }
+        let (base, state) = (repo.base().clone(), repo.state.clone());
+        Ok(Some(Fold { base, state, checkpoint, kept, merged }))
+    }
+
+    /// Makes one segment of each group, that lists what those do, but rows of dead packs; durable when this returns.
     pub fn merge(self, store: &dyn Store, author: &Author) -> Result<Merged> {
         let Fold { base, state, mut checkpoint, kept, merged } = self;
         checkpoint.segments = kept;
-        let mut rows = SegmentBuilder::default();
-        rows_of(&merged, &base, &state, &mut rows)?;
-        if rows.is_empty() {
-            return Ok(Merged { checkpoint, made: None });
+        let mut made = Vec::new();
+        let mut stored = false;
+        for group in merged {
+            let mut rows = SegmentBuilder::default();
+            rows_of(&group, &base, &state, &mut rows)?;
+            if rows.is_empty() {
+                continue;
+            }
+            // Proven equal to what it stands for before anything may rely on that: read back as stored.
+            let (segment, opened) = put_segment(&mut rows, store, author, &base)?;
+            stored |= matches!(segment, SegmentRef::Stored(_));
+            made.push((segment.hash(), opened));
+            checkpoint.segments.push(segment);
         }
-        // Proven equal to what it stands for before anything may rely on that: read back as stored.
-        let (segment, opened) = put_segment(&mut rows, store, author, &base)?;
-        if matches!(segment, SegmentRef::Stored(_)) {
+        if stored {
             store.barrier()?;
         }
-        let made = Some((segment.hash(), opened));
-        checkpoint.segments.push(segment);
         Ok(Merged { checkpoint, made })
     }
 }
@@ -117,27 +135,85 @@ impl Merged {
 
     /// Takes over what the Checkpoint names, once that was put: it was read already, and need not be opened again.
     pub fn keep(self, repo: &mut Repository) {
-        if let Some((hash, segment)) = self.made {
+        for (hash, segment) in self.made {
             repo.add_segment(hash, segment);
         }
     }
 }
 
-/// Which of these segments stay as they are, and which become one.
-fn choose(repo: &Repository, refs: Vec<SegmentRef>) -> Result<(Vec<SegmentRef>, Vec<Arc<Segment>>)> {
-    let (mut kept, mut small, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for segment in refs {
-        let hash = segment.hash();
-        if !seen.insert(hash) {
-            continue;
+/// The segments that these log objects name.
+fn named(repo: &Repository, objects: Vec<Name>) -> Vec<SegmentRef> {
+    let objects: HashSet<_> = objects.into_iter().collect();
+    let mut refs = Vec::new();
+    for (_, object) in repo.log().objects().filter(|(name, _)| objects.contains(*name)) {
+        for fact in &object.facts {
+            match fact {
+                Fact::Prepared(prepared) => refs.extend(prepared.segments.iter().cloned()),
+                Fact::Checkpoint(checkpoint) => refs.extend(checkpoint.segments.iter().cloned()),
+                _ => {}
+            }
         }
-        let cannot =
-            || Error::damaged(format!("index segment {hash}"), "cannot be merged: it cannot be read");
-        let opened = repo.segment(&hash).ok_or_else(cannot)?.clone();
-        if opened.rows() < SMALL_ROWS {
-            small.push((segment, opened));
-        } else {
-            kept.push(segment);
+    }
+    refs
+}
+
+/// These segments, each once, as they are open.
+fn opened(repo: &Repository, refs: Vec<SegmentRef>) -> Result<Vec<(SegmentRef, Arc<Segment>)>> {
+    let mut seen = HashSet::new();
+    let distinct = refs.into_iter().filter(|segment| seen.insert(segment.hash()));
+    let open = |segment: SegmentRef| {
+        let hash = segment.hash();
+        let cannot = Error::damaged(format!("index segment {hash}"), "cannot be merged: it cannot be read");
+        Ok((segment, repo.segment(&hash).ok_or(cannot)?.clone()))
+    };
+    distinct.map(open).collect()
+}
+
+/// Which of these segments stay as they are, and which become one each, when no work is spared.
+fn choose_all(repo: &Repository, refs: Vec<SegmentRef>) -> Result<(Vec<SegmentRef>, Vec<Group>)> {
+    let (view, sealer) = (&repo.state().view, &repo.base().sealer);
+    let (mut kept, mut small) = (Vec::new(), Vec::new());
+    for (segment, opened) in opened(repo, refs)? {
+        let mut dead = 0;
+        if opened.packs.iter().any(|pack| view.dead(*pack)) {
+            opened.for_each(sealer, &mut |_, _, at| {
+                dead += u64::from(view.dead(at.pack));
+                Ok(())
+            })?;
+        }
+        let wasteful = dead > 0 && 4 * dead >= opened.rows();
+        match opened.rows() < SMALL_ROWS || wasteful {
+            true => small.push((opened.rows() - dead, wasteful, segment, opened)),
+            false => kept.push(segment),
+        }
+    }
+    small.sort_by_key(|(rows, ..)| *rows);
+    let mut merged = Vec::new();
+    let mut small = small.into_iter().peekable();
+    while small.peek().is_some() {
+        let (mut group, mut sum, mut epochs) = (Vec::new(), 0, HashSet::new());
+        while let Some(next) = small.next_if(|(rows, _, _, opened)| {
+            epochs.extend(opened.epochs());
+            group.is_empty() || sum + rows <= MERGE_ROWS_MAX && epochs.len() <= EPOCHS_MAX
+        }) {
+            sum += next.0;
+            group.push(next);
+        }
+        match group.len() == 1 && !group[0].1 {
+            true => kept.extend(group.into_iter().map(|(_, _, segment, _)| segment)),
+            false => merged.push(group.into_iter().map(|(.., opened)| opened).collect()),
+        }
+    }
+    Ok((kept, merged))
+}
+
+/// Which of these segments stay as they are, and which become one.
+fn choose(repo: &Repository, refs: Vec<SegmentRef>) -> Result<(Vec<SegmentRef>, Group)> {
+    let (mut kept, mut small) = (Vec::new(), Vec::new());
+    for (segment, opened) in opened(repo, refs)? {
+        match opened.rows() < SMALL_ROWS {
+            true => small.push((segment, opened)),
+            false => kept.push(segment),
         }
     }
     small.sort_by_key(|(_, opened)| opened.rows());

@@ -8,6 +8,7 @@ mod fold;
 mod pipeline;
 mod session;
 
+pub(crate) use fold::fold_all;
 pub use pipeline::Stored;
 pub(crate) use session::put_facts;
 pub use session::{Ended, Owner, Session, SessionOptions, mark_bad, remove};

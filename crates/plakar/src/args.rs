@@ -2,7 +2,8 @@
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
-use crate::help::{ABOUT, ADOPT, CLONE, DETAILS, EXIT_CODES, SYNC};
+use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, SYNC};
+use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -102,6 +103,9 @@ pub enum Command {
     /// Remove snapshots
     #[command(after_help = EXIT_CODES)]
     Rm(Rm),
+    /// Give back the space of what no snapshot needs any more
+    #[command(after_help = CLEANUP)]
+    Cleanup(Cleanup),
     /// Copy the repository, or keep a copy current
     #[command(after_help = CLONE)]
     Clone(Clone),
@@ -268,6 +272,20 @@ pub struct Rm {
     /// The snapshots to remove
     #[arg(value_name = "SNAPSHOT")]
     pub references: Vec<OsString>,
+}
+
+/// `cleanup`.
+#[derive(Debug, Args)]
+pub struct Cleanup {
+    /// Show what would be deleted, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Store again at most so much of what is needed, as in 500M or 2GiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub max_repack: Option<u64>,
+    /// How long to leave alone what pushes that never ended have stored
+    #[arg(long, value_name = "TIME", value_parser = units::seconds, default_value = "7d")]
+    pub grace: i64,
 }
 
 /// `clone`.

@@ -11,6 +11,20 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `cleanup`.
+pub const CLEANUP: &str = "\
+Removed snapshots, and what pushes that never ended have stored, take space until it is given back here. Pushes, syncs
+and other cleanups may run meanwhile. Interrupted, it leaves a whole repository, and the next one goes on. What is needed
+and cannot be read stops it before anything is deleted.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found: nothing was deleted
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `clone`.
 pub const CLONE: &str = "\
 A copy is a repository of its own with the same snapshots, opened by the same passphrases; making it needs none. Every

@@ -22,6 +22,7 @@ mod refs;
 mod repo;
 mod room;
 mod several;
+mod units;
 mod verified;
 
 use args::{Cli, Command};
@@ -97,6 +98,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Rm(args) => commands::rm::run(context, args),
         Command::Adopt => commands::adopt::run(context),
         Command::Key { command } => commands::key::run(context, command),
+        Command::Cleanup(args) => commands::cleanup::run(context, args),
         Command::Clone(args) => commands::clone::run(context, args),
         Command::Sync(args) => commands::sync::run(context, args),
         Command::Heal(args) => commands::heal::run(context, args),

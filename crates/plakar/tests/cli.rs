@@ -112,8 +112,8 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     let expected = [
-        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "clone", "sync", "heal", "status",
-        "adopt", "key", "version", "help",
+        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "cleanup", "clone", "sync", "heal",
+        "status", "adopt", "key", "version", "help",
     ];
     assert_eq!(commands, expected);
     for command in &expected[..expected.len() - 1] {

@@ -195,7 +195,7 @@ impl Run<'_> {
         // What cannot be read may say that something is needed.
         if let Some(damage) = repo.damaged().into_iter().next() {
             let why = "nothing is deleted while it cannot be read; see 'plakar repair'";
-            return Err(Error::Refused(format!("{damage}: {why}")));
+            return Err(Error::damaged(damage, why));
         }
         let view = &repo.state().view;
         let segments = repo.index().segments();

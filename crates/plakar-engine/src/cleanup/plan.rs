@@ -118,7 +118,7 @@ pub fn choose(
     let few = small.len() < SMALL_MAX;
     small.sort_by_key(|(hash, worth)| (worth.listed, *hash));
     for (hash, worth) in partly.into_iter().chain(small.into_iter().filter(|_| !few)) {
-        if estimate.moved + worth.needed > options.max_repack {
+        if estimate.moved.saturating_add(worth.needed) > options.max_repack {
             estimate.left += 1;
             continue;
         }

@@ -52,9 +52,10 @@ pub fn rescue(
                     mark_bad(&mut repo, &**store, &options.author, &[bad], options.now)?;
                 }
                 return Err(match error.is_damage() {
-                    true => Error::Refused(format!(
-                        "{error}: a snapshot needs it, so nothing was deleted; 'plakar heal' may mend it"
-                    )),
+                    true => Error::damaged(
+                        error,
+                        "a snapshot needs it, so nothing was deleted: 'plakar heal' may mend it",
+                    ),
                     false => error,
                 });
             }

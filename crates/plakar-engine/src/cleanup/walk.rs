@@ -27,7 +27,7 @@ enum Page {
 /// beneath that is not noted, and may be visible by then, so then everything is walked again.
 ///
 /// # Errors
-/// [`Error::Refused`] with a path when something visible cannot be read; store errors.
+/// [`Error::Damaged`] with a path when something visible cannot be read; store errors.
 pub fn walk(
     live: &mut Live,
     reader: &Reader,
@@ -64,9 +64,8 @@ fn refusal(reader: &Reader, root: NodeId, item: ItemId, error: Error) -> Error {
     lost.add(item, error.to_string());
     let paths = lost.tell_paths(reader, &root).map(|(paths, _)| paths).unwrap_or_default();
     let what = paths.first().cloned().unwrap_or_else(|| format!("{item}: {error}"));
-    Error::Refused(format!(
-        "a visible snapshot cannot be read, so nothing is deleted: {what}; 'plakar heal' may mend it, or remove the snapshot"
-    ))
+    let why = "a visible snapshot needs it, so nothing is deleted: 'plakar heal' may mend it, or remove the snapshot";
+    Error::damaged(what, why)
 }
 
 /// Walks one tree; what is missing is an error, or told to `skipped`. The error says at which item.

@@ -1,0 +1,86 @@
+//! Sizes and durations as they are typed.
+
+/// A number of bytes: `500`, `500k`, `1.5G`, `2GiB`. Letters count in thousands, with `iB` in 1,024s.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn size(typed: &str) -> Result<u64, String> {
+    let what = || format!("{typed:?} is no size: write a number and B, k, M, G, T or KiB, MiB, GiB, TiB");
+    let (number, unit) = split(typed).ok_or_else(what)?;
+    let unit = unit.to_ascii_lowercase();
+    let letters = ["", "k", "m", "g", "t"];
+    let (base, letter) = match unit.strip_suffix("ib") {
+        Some(letter) => (1024f64, letter),
+        None => (1000f64, unit.strip_suffix('b').unwrap_or(&unit)),
+    };
+    let power = letters.iter().position(|known| *known == letter).filter(|power| base < 1024.0 || *power > 0);
+    let bytes = number * base.powi(power.ok_or_else(what)? as i32);
+    if bytes <= 2f64.powi(63) { Ok(bytes as u64) } else { Err(what()) }
+}
+
+/// A number of seconds: `90s`, `15m`, `12h`, `7d`, `2w`; `0` needs no unit.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn seconds(typed: &str) -> Result<i64, String> {
+    let what = || format!("{typed:?} is no time span: write a number and s, m, h, d or w");
+    let (number, unit) = split(typed).ok_or_else(what)?;
+    let scale = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        "w" => 604_800.0,
+        "" if number == 0.0 => 1.0,
+        _ => return Err(what()),
+    };
+    // Longer than anybody keeps anything, and far from where numbers end.
+    if number * scale <= 1e12 { Ok((number * scale) as i64) } else { Err(what()) }
+}
+
+/// The number at the beginning, and what follows.
+fn split(typed: &str) -> Option<(f64, &str)> {
+    let end = typed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(typed.len());
+    Some((typed[..end].parse().ok()?, typed[end..].trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (typed, bytes) in [
+            ("0", 0),
+            ("500", 500),
+            ("500B", 500),
+            ("500k", 500_000),
+            ("1.5G", 1_500_000_000),
+            ("2 GiB", 2 << 30),
+            ("3tb", 3_000_000_000_000),
+        ] {
+            assert_eq!(size(typed), Ok(bytes), "{typed}");
+        }
+        for typed in ["", "G", "-1", "1X", "1 iB", "1e3", "1..2", "99999999T", "1Gi", "0x10", "∞"] {
+            assert!(size(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn time_spans_are_read_as_they_are_written() {
+        for (typed, secs) in [
+            ("0", 0),
+            ("90s", 90),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("7d", 604_800),
+            ("2w", 1_209_600),
+            ("1.5h", 5_400),
+        ] {
+            assert_eq!(seconds(typed), Ok(secs), "{typed}");
+        }
+        for typed in ["", "7", "d", "-1d", "1y", "99999999999w", "1 d d"] {
+            assert!(seconds(typed).is_err(), "{typed}");
+        }
+    }
+}

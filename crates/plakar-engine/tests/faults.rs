@@ -9,6 +9,7 @@ use plakar_engine::repository::Repository;
 use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
 use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore, Store};
 use plakar_testkit::source::{Node, Path, Tree, noise};
+use plakar_testkit::stores::{HONEST_FAULTS, LIES};
 use plakar_testkit::world::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,17 +158,6 @@ fn disturbed(scene: &Scene, rule: Rule, seed: u64, case: &str) -> (bool, bool) {
     (store.fired() > 0, result.is_ok())
 }
 
-/// Faults that a store reports, or that are found out when something is read.
-fn honest_faults() -> Vec<Fault> {
-    vec![
-        Fault::Error(ErrorKind::Io),
-        Fault::Error(ErrorKind::Full),
-        Fault::ErrorAfter(ErrorKind::Io),
-        Fault::Crash,
-        Fault::CrashAfter,
-    ]
-}
-
 fn scenes(encrypted: bool) -> [(&'static str, Scene); 3] {
     [
         ("first push", Scene::after(encrypted, 0)),
@@ -182,7 +172,7 @@ fn a_push_fails_or_has_published_whatever_request_fails() {
     for (number, (name, scene)) in scenes(true).into_iter().enumerate() {
         let requests = scene.requests();
         let mut published = 0;
-        for fault in honest_faults() {
+        for fault in HONEST_FAULTS {
             for nth in 1..=requests {
                 let case = format!("{name}: {fault:?} at request {nth} of {requests}");
                 let (fired, ok) = disturbed(&scene, Rule::new(fault.clone()).nth(nth), nth, &case);
@@ -192,7 +182,7 @@ fn a_push_fails_or_has_published_whatever_request_fails() {
         }
         println!(
             "{name}: {requests} requests × {} faults, {published} published all the same",
-            honest_faults().len()
+            HONEST_FAULTS.len()
         );
         // A failure after the last look costs a fold only.
         let least = if number == 2 { 1 } else { 0 };
@@ -206,9 +196,7 @@ fn a_push_is_not_misled_by_a_request_that_reads_wrong_bytes() {
     for (name, scene) in scenes(true) {
         let requests = scene.requests();
         for request in [Request::Get, Request::Range, Request::Len] {
-            for fault in
-                [Fault::Truncate(0), Fault::Truncate(40), Fault::Flip(7), Fault::Flip(1_234_567), Fault::Lose]
-            {
+            for fault in LIES {
                 for nth in 1..=requests {
                     let case = format!("{name}: {fault:?} at {request:?} {nth}");
                     let rule = Rule::new(fault.clone()).on(request).nth(nth);
@@ -319,8 +307,7 @@ fn a_check_or_restore_over_a_failing_store_says_so_or_is_right() {
     work(counting.clone()).unwrap();
     let requests = counting.counts().requests();
     let mut cases = 0;
-    let faults = [Fault::Flip(7), Fault::Flip(12_345), Fault::Truncate(0), Fault::Truncate(40), Fault::Lose];
-    for fault in honest_faults().into_iter().chain(faults) {
+    for fault in HONEST_FAULTS.into_iter().chain(LIES) {
         for nth in 1..=requests {
             let case = format!("{fault:?} at request {nth} of {requests}");
             let store = Arc::new(Faulty::new(scene.memory(), nth));

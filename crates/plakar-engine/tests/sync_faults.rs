@@ -4,6 +4,7 @@
 use plakar_engine::Error;
 use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
 use plakar_store::{ErrorKind, MemoryStore, Store};
+use plakar_testkit::stores::{HONEST_FAULTS, LIES};
 use plakar_testkit::syncing::*;
 use plakar_testkit::world::*;
 use std::collections::BTreeSet;
@@ -91,22 +92,6 @@ impl Went {
     }
 }
 
-/// Faults that a store reports, or that change nothing.
-fn honest_faults() -> Vec<Fault> {
-    vec![
-        Fault::Error(ErrorKind::Io),
-        Fault::Error(ErrorKind::Full),
-        Fault::Error(ErrorKind::Denied),
-        Fault::ErrorAfter(ErrorKind::Io),
-        Fault::Crash,
-        Fault::CrashAfter,
-    ]
-}
-
-fn lies() -> Vec<Fault> {
-    vec![Fault::Truncate(0), Fault::Truncate(40), Fault::Flip(7), Fault::Flip(1_234_567), Fault::Lose]
-}
-
 /// Encrypted and within a domain at each request; else at one of `n`.
 fn step(domains: Domains, n: usize) -> usize {
     if domains == Domains::Copies { 1 } else { n }
@@ -121,7 +106,7 @@ fn a_sync_fails_or_has_sent_all_whatever_request_fails_on_either_side() {
         for side in [Side::Source, Side::Destination] {
             let requests = requests(&scene, side);
             let (mut cases, mut ok) = (0, 0);
-            for (number, fault) in honest_faults().into_iter().enumerate() {
+            for (number, fault) in HONEST_FAULTS.into_iter().enumerate() {
                 for nth in (1 + number as u64 % 3..=requests).step_by(step(domains, 3)) {
                     let case = format!("{domains:?}: {side:?}: {fault:?} at request {nth} of {requests}");
                     let rule = Rule::new(fault.clone()).nth(nth);
@@ -148,7 +133,7 @@ fn a_sync_is_not_misled_by_a_request_that_reads_wrong_bytes_on_either_side() {
             let requests = requests(&scene, side);
             let mut cases = 0;
             for request in [Request::Get, Request::Range, Request::Len] {
-                for fault in lies() {
+                for fault in LIES {
                     for nth in (1..=requests).step_by(step(domains, 3)) {
                         let case = format!("{domains:?}: {side:?}: {fault:?} at {request:?} {nth}");
                         let rule = Rule::new(fault.clone()).on(request).nth(nth);

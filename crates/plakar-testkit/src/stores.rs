@@ -1,8 +1,23 @@
 //! Stores that tests look through: far away, or where something happens between two requests.
 
-use plakar_store::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
+use plakar_store::wrap::Fault;
+use plakar_store::{Capabilities, ErrorKind, Listed, Name, Range, ReadStore, Result, Store};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+
+/// Faults that a store reports, or that change nothing.
+pub const HONEST_FAULTS: [Fault; 6] = [
+    Fault::Error(ErrorKind::Io),
+    Fault::Error(ErrorKind::Full),
+    Fault::Error(ErrorKind::Denied),
+    Fault::ErrorAfter(ErrorKind::Io),
+    Fault::Crash,
+    Fault::CrashAfter,
+];
+
+/// Faults of a store that says all is well.
+pub const LIES: [Fault; 5] =
+    [Fault::Truncate(0), Fault::Truncate(40), Fault::Flip(7), Fault::Flip(1_234_567), Fault::Lose];
 
 /// A store that says it is far away: what can be asked for together is.
 pub struct Far<S>(pub S);

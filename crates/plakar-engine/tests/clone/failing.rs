@@ -5,22 +5,9 @@ use crate::common::*;
 use plakar_engine::Error;
 use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
 use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore};
+use plakar_testkit::stores::{HONEST_FAULTS, LIES};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-fn honest_faults() -> Vec<Fault> {
-    vec![
-        Fault::Error(ErrorKind::Io),
-        Fault::Error(ErrorKind::Full),
-        Fault::ErrorAfter(ErrorKind::Io),
-        Fault::Crash,
-        Fault::CrashAfter,
-    ]
-}
-
-fn lies() -> Vec<Fault> {
-    vec![Fault::Truncate(0), Fault::Truncate(40), Fault::Flip(7), Fault::Flip(12_345), Fault::Lose]
-}
 
 /// A clone is complete or not a repository; the next run completes it, and puts nothing again that is there.
 fn completes(source: &MemoryStore, copy: &MemoryStore, case: &str) {
@@ -56,7 +43,7 @@ fn the_destination_fails_at_any_request() {
         counting.counts().requests()
     };
     let (mut failed, mut fine) = (0, 0);
-    for fault in honest_faults().into_iter().chain(lies()) {
+    for fault in HONEST_FAULTS.into_iter().chain(LIES) {
         for nth in 1..=requests {
             let case = format!("{fault:?} at request {nth} of {requests} of the destination");
             let copy = MemoryStore::new();
@@ -68,10 +55,7 @@ fn the_destination_fails_at_any_request() {
             if !wrong.is_empty() {
                 // Bits that a store flips are for a check to find. A `config` that it lost or tore says so itself.
                 let is_flip = matches!(fault, Fault::Flip(_));
-                assert!(
-                    lies().contains(&fault) && (is_flip || wrong == [name("config")]),
-                    "{case}: {wrong:?}"
-                );
+                assert!(LIES.contains(&fault) && (is_flip || wrong == [name("config")]), "{case}: {wrong:?}");
                 assert!(is_flip || plakar_testkit::world::open(Arc::new(copy)).is_err(), "{case}");
                 continue;
             }
@@ -96,7 +80,7 @@ fn the_destination_fails_at_any_request() {
 fn completes_unless_broken(source: &MemoryStore, copy: &MemoryStore, fault: &Fault, case: &str) {
     let replica = copy.get(&name("replica"), 1 << 16);
     let spoilt = replica.is_ok_and(|b| plakar_engine::repository::records::Replica::decode(&b).is_err());
-    if lies().contains(fault) && (spoilt || replica_is_lost(copy)) {
+    if LIES.contains(fault) && (spoilt || replica_is_lost(copy)) {
         assert!(plakar_testkit::world::open(Arc::new(copy.clone())).is_err(), "{case}");
         assert!(clone_to(source, copy).result.is_err(), "{case}");
         return;
@@ -136,7 +120,7 @@ fn the_source_fails_at_any_request() {
         counting.counts().requests()
     };
     let (mut failed, mut fine) = (0, 0);
-    for fault in honest_faults().into_iter().chain(lies()) {
+    for fault in HONEST_FAULTS.into_iter().chain(LIES) {
         for nth in 1..=requests {
             let case = format!("{fault:?} at request {nth} of {requests} of the source");
             let copy = MemoryStore::new();

@@ -187,10 +187,22 @@ impl Live {
         met
     }
 
-    /// Whether `item` was noted as needed.
-    pub fn is_needed(&self, item: &ItemId) -> bool {
+    /// The blocks that list `item`, if it was noted as needed; else none. In the order of
+    /// [`for_each_needed`](Self::for_each_needed).
+    pub fn copies_of_needed(&self, item: &ItemId, copies: &mut Vec<BlockNumber>) {
+        copies.clear();
         let name = self.name_of(item);
-        self.runs.iter().any(|run| run.find(name).next().is_some_and(|row| run.is_live(row)))
+        for run in &self.runs {
+            let found = run.find(name);
+            if found.clone().next().is_some_and(|row| run.is_live(row)) {
+                copies.extend(run.rows[found].iter().map(|row| row.block));
+            }
+        }
+    }
+
+    /// The number of the block at this place, if it is listed.
+    pub fn block_at(&self, pack: &ObjectHash, offset: u32) -> Option<BlockNumber> {
+        self.block_numbers.get(&(*self.pack_numbers.get(pack)?, offset)).copied()
     }
 
     /// Whether there is a row that says that the item with this id lies at `place`, whichever of the block's it is.

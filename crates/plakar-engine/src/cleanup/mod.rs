@@ -14,6 +14,7 @@
 //! Ended at any moment it leaves a whole repository; the next one finishes its work. What cannot be read under a visible
 //! snapshot stops it before anything is deleted.
 
+mod going;
 mod live;
 mod plan;
 mod rescue;
@@ -29,9 +30,10 @@ use crate::protocol::{Collector, Decision, Plan};
 use crate::read::Reader;
 use crate::repository::Repository;
 use crate::write::{SessionOptions, fold_all, put_facts};
+use going::Going;
 use live::Live;
 use plakar_store::Store;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -234,9 +236,9 @@ impl Run<'_> {
                     "the store does not show what was put there a moment ago",
                 ));
             }
-            let decision = collector.looked(view, |_, good| {
+            let decision = collector.looked(view, |_, _| {
                 self.look(&repo, &collector.plan().revokes)?;
-                self.needed(&repo, &collector.plan().packs, good)
+                Ok::<_, Error>(Going::new(&self.live, view, &collector.plan().packs).needed())
             })?;
             match decision {
                 Decision::Stop(ended) => {
@@ -248,15 +250,10 @@ impl Run<'_> {
                         report.moved += bytes;
                         observer.moved(report.moved);
                     };
-                    repo = rescue::rescue(
-                        repo,
-                        store,
-                        &self.live,
-                        &packs,
-                        options,
-                        &mut moved,
-                        self.interrupted,
-                    )?;
+                    let state = repo.state.clone();
+                    let going = Going::new(&self.live, &state.view, &collector.plan().packs);
+                    let wanted = rescue::Wanted { live: &self.live, going: &going, packs: &packs };
+                    repo = rescue::rescue(repo, store, &wanted, options, &mut moved, self.interrupted)?;
                 }
                 Decision::Dead(..) => {
                     put(Fact::Dead(collector.name()), &repo)?;
@@ -267,39 +264,5 @@ impl Run<'_> {
         }
         let why = "what other clients need of the packs that go changes faster than it is stored again; run it later";
         Err(Error::Refused(format!("{}: {why}", repo.location())))
-    }
-
-    /// Those of `packs` that hold something needed of which there is no good copy elsewhere.
-    fn needed(
-        &self,
-        repo: &Repository,
-        packs: &BTreeSet<ObjectHash>,
-        good: &dyn Fn(ObjectHash) -> bool,
-    ) -> Result<BTreeSet<ObjectHash>> {
-        let view = &repo.state().view;
-        let mut state: HashMap<u32, (bool, bool)> = HashMap::new();
-        for number in 0..self.live.packs() as u32 {
-            let pack = self.live.pack(number);
-            state.insert(number, (packs.contains(&pack), good(pack)));
-        }
-        let mut needed = BTreeSet::new();
-        let blocks = self.live.blocks();
-        self.live.for_each_needed(&mut |copies| {
-            let mut going = None;
-            for copy in copies {
-                let block = blocks[*copy as usize];
-                let (goes, good) = state[&block.pack];
-                let bad = view.bad(self.live.pack(block.pack), block.offset);
-                if good && !bad {
-                    return;
-                }
-                // A bad copy is better than none: whoever reads it will say so.
-                if goes && (going.is_none() || !bad) {
-                    going = Some(block.pack);
-                }
-            }
-            needed.extend(going.map(|number| self.live.pack(number)));
-        });
-        Ok(needed)
     }
 }

@@ -1,6 +1,7 @@
 //! Storing again, as a writer does, what is still needed of packs that are about to go.
 
 use super::CleanupOptions;
+use super::going::Going;
 use super::live::Live;
 use crate::block::{Block, ItemId, ItemKind, SealedBlock};
 use crate::error::{Error, Result};
@@ -12,6 +13,16 @@ use crate::write::{Ended, Owner, Session, mark_bad};
 use plakar_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What has to be stored again.
+pub struct Wanted<'a> {
+    /// What is needed.
+    pub live: &'a Live,
+    /// Which copies of that.
+    pub going: &'a Going<'a>,
+    /// The packs they are in.
+    pub packs: &'a [ObjectHash],
+}
 
 /// Why a pack could not be emptied.
 struct Unreadable {
@@ -25,7 +36,7 @@ impl From<Error> for Unreadable {
     }
 }
 
-/// Stores again what `live` needs of `packs`, and announces it. Whole blocks are moved as they are sealed when all of
+/// Stores again what is `wanted`, and announces it. Whole blocks are moved as they are sealed when all of
 /// their items are needed. `moved` hears of the sealed bytes that were read. `None` when another run was faster: look again.
 ///
 /// # Errors
@@ -33,15 +44,14 @@ impl From<Error> for Unreadable {
 pub fn rescue(
     repo: Repository,
     store: &Arc<dyn Store>,
-    live: &Live,
-    packs: &[ObjectHash],
+    wanted: &Wanted,
     options: &CleanupOptions,
     moved: &mut dyn FnMut(u64),
     interrupted: &AtomicBool,
 ) -> Result<Repository> {
     let (mut session, _) = Session::begin(repo, store.clone(), options.session(), &[], &[])?;
-    for pack in packs {
-        let result = empty(&mut session, store, live, pack, moved, interrupted);
+    for pack in wanted.packs {
+        let result = empty(&mut session, store, wanted, pack, moved, interrupted);
         match result {
             Ok(()) => {}
             // Another run was faster; what it stored again shows in the next look.
@@ -73,24 +83,27 @@ pub fn rescue(
 fn empty(
     session: &mut Session,
     store: &Arc<dyn Store>,
-    live: &Live,
+    wanted: &Wanted,
     pack: &ObjectHash,
     moved: &mut dyn FnMut(u64),
     interrupted: &AtomicBool,
 ) -> Result<(), Unreadable> {
     let sealer = session.repository().base().sealer.clone();
+    let mut copies = Vec::new();
     for entry in read_directory(&**store, pack, &sealer)? {
         if interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted.into());
         }
-        let mut wanted = Vec::new();
+        let here = wanted.live.block_at(pack, entry.offset);
+        let mut items = Vec::new();
         for (ordinal, (id, _)) in entry.items.iter().enumerate() {
             let item = ItemId { kind: entry.kind, id: *id };
-            if live.is_needed(&item) && !session.has(&item)? {
-                wanted.push((ordinal, item));
+            wanted.live.copies_of_needed(&item, &mut copies);
+            if here.is_some() && wanted.going.copy(&copies) == here {
+                items.push((ordinal, item));
             }
         }
-        if wanted.is_empty() {
+        if items.is_empty() {
             continue;
         }
         let sealed = store.get_range(&pack_name(pack), entry.offset.into(), entry.sealed_len as usize);
@@ -100,7 +113,7 @@ fn empty(
             bad: error.is_damage().then_some(Bad { pack: *pack, offset: entry.offset }),
             error,
         };
-        store_block(session, pack, &entry, sealed, &wanted).map_err(unreadable)?;
+        store_block(session, pack, &entry, sealed, &items).map_err(unreadable)?;
     }
     Ok(())
 }
@@ -130,11 +143,8 @@ fn store_block(
         });
     }
     for (ordinal, item) in wanted {
-        // The index may have met it twice in one block.
-        if !session.has(item)? {
-            let owner = if item.kind == ItemKind::Node { Owner::NODES } else { Owner::MOVED };
-            session.put_item(owner, *item, proven(*ordinal, item)?)?;
-        }
+        let owner = if item.kind == ItemKind::Node { Owner::NODES } else { Owner::MOVED };
+        session.put_item(owner, *item, proven(*ordinal, item)?)?;
     }
     Ok(())
 }

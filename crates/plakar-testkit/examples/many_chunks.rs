@@ -47,9 +47,9 @@ fn publish(
     let keys = session.keys();
     let mut file = ObjectWriter::default();
     for number in chunks {
-        let bytes = format!("{number:024}");
+        let bytes = format!("{number:0256}");
         let id = session.put_chunk(Owner::SELF, bytes.as_bytes()).expect("a healthy folder");
-        file.push(id, 24, 1, &keys, &mut session).expect("a healthy folder");
+        file.push(id, 256, 1, &keys, &mut session).expect("a healthy folder");
     }
     let meta = Meta { mtime: Time { secs: created, nanos: 0 }, ..Meta::default() };
     let content = Content::File(file.finish(&keys, &mut session).expect("a healthy folder"));

@@ -28,11 +28,11 @@ impl<'a> Going<'a> {
         let mut going = None;
         for copy in copies {
             let block = self.live.blocks()[*copy as usize];
-            let (goes, good) = self.packs[block.pack as usize];
-            let bad = self.view.bad(self.live.pack(block.pack), block.offset);
-            if good && !bad {
+            if self.is_good(*copy) {
                 return None;
             }
+            let goes = self.packs[block.pack as usize].0;
+            let bad = self.view.bad(self.live.pack(block.pack), block.offset);
             // A bad copy is better than none: whoever reads it will say so.
             if goes && (going.is_none() || !bad) {
                 going = Some(*copy);
@@ -41,12 +41,20 @@ impl<'a> Going<'a> {
         going
     }
 
-    /// The packs that hold a copy to be stored again.
-    pub fn needed(&self) -> BTreeSet<ObjectHash> {
-        let mut needed = BTreeSet::new();
-        self.live.for_each_needed(&mut |copies| {
-            needed.extend(self.copy(copies).map(|copy| self.live.blocks()[copy as usize].pack));
+    /// The packs that hold a copy to be stored again. `None` when that cannot be told, because a copy which was forgotten
+    /// for a better one may be wanted after all.
+    pub fn needed(&self) -> Option<BTreeSet<ObjectHash>> {
+        let (mut needed, mut sure) = (BTreeSet::new(), true);
+        let block = |copy: BlockNumber| self.live.blocks()[copy as usize];
+        self.live.for_each_needed(&mut |copies| match self.copy(copies) {
+            Some(copy) => _ = needed.insert(block(copy).pack),
+            None => sure &= !self.live.replaced() || copies.iter().any(|copy| self.is_good(*copy)),
         });
-        needed.into_iter().map(|number| self.live.pack(number)).collect()
+        sure.then(|| needed.into_iter().map(|number| self.live.pack(number)).collect())
+    }
+
+    fn is_good(&self, copy: BlockNumber) -> bool {
+        let block = self.live.blocks()[copy as usize];
+        self.packs[block.pack as usize].1 && !self.view.bad(self.live.pack(block.pack), block.offset)
     }
 }

@@ -98,10 +98,13 @@ pub struct Live {
     block_numbers: HashMap<(u32, u32), BlockNumber>,
     packs: Vec<ObjectHash>,
     pack_numbers: HashMap<ObjectHash, u32>,
+    replaced: bool,
 }
 
 impl Live {
-    /// Adds the rows of `segments`, but those for which `left_out` says that their pack does not matter.
+    /// Adds the rows of `segments`, but those for which `left_out` says that their pack does not matter. A copy in a pack
+    /// that may be relied on takes the place of one in a pack that `goes`, so that what was stored again takes no more
+    /// memory; [`replaced`](Self::replaced) says whether that happened.
     ///
     /// # Errors
     /// Those of reading the segments.
@@ -110,10 +113,13 @@ impl Live {
         segments: impl IntoIterator<Item = &'s Segment>,
         sealer: &Sealer,
         left_out: &dyn Fn(&ObjectHash) -> bool,
+        goes: &dyn Fn(&ObjectHash) -> Option<bool>,
     ) -> Result<()> {
         let mut rows = Vec::new();
         for segment in segments {
-            rows.reserve(usize::try_from(segment.rows()).unwrap_or(0));
+            if self.runs.is_empty() {
+                rows.reserve(usize::try_from(segment.rows()).unwrap_or(0));
+            }
             segment.for_each(sealer, &mut |kind, id, at| {
                 if left_out(&at.pack) {
                     return Ok(());
@@ -129,6 +135,9 @@ impl Live {
                     self.blocks.push(Listed { pack, offset: at.offset, len: at.sealed_len, items: 0 });
                 }
                 let (key, check) = self.name(kind, id);
+                if goes(&at.pack) == Some(false) && self.replace((key, check), block, goes) {
+                    return Ok(());
+                }
                 rows.push(Row { key, check, block });
                 Ok(())
             })?;
@@ -159,6 +168,33 @@ impl Live {
         }
         self.runs.push(run);
         Ok(())
+    }
+
+    /// Puts `block` where a copy in a pack that goes is listed, or says that there is none.
+    fn replace(
+        &mut self,
+        name: (u64, u32),
+        block: BlockNumber,
+        goes: &dyn Fn(&ObjectHash) -> Option<bool>,
+    ) -> bool {
+        for run in &mut self.runs {
+            for row in run.find(name) {
+                let old = run.rows[row].block;
+                let old_pack = self.packs[self.blocks[old as usize].pack as usize];
+                if goes(&old_pack) == Some(true) {
+                    run.rows[row].block = block;
+                    self.blocks[block as usize].items += 1;
+                    self.replaced = true;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether copies in packs that go were forgotten for better ones.
+    pub fn replaced(&self) -> bool {
+        self.replaced
     }
 
     fn name(&self, kind: ItemKind, id: &[u8; ID_PREFIX_LEN]) -> (u64, u32) {

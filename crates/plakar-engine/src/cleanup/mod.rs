@@ -187,13 +187,18 @@ impl Run<'_> {
             return Err(Error::Refused(format!("{}: {why}", repo.location())));
         }
         let revokes = plan::silent(repo, options);
-        self.look(repo, &revokes)?;
+        self.look(repo, &revokes, &BTreeSet::new())?;
         let sizes = plan::sizes(&*repo.base().store)?;
         Ok((plan::choose(repo, &self.live, &sizes, revokes, options), sizes))
     }
 
-    /// Notes what the log, as it was read last, needs.
-    fn look(&mut self, repo: &Repository, revokes: &BTreeSet<SessionId>) -> Result<()> {
+    /// Notes what the log, as it was read last, needs. `packs` are about to go.
+    fn look(
+        &mut self,
+        repo: &Repository,
+        revokes: &BTreeSet<SessionId>,
+        packs: &BTreeSet<ObjectHash>,
+    ) -> Result<()> {
         // What cannot be read may say that something is needed.
         if let Some(damage) = repo.damaged().into_iter().next() {
             let why = "nothing is deleted while it cannot be read; see 'plakar repair'";
@@ -202,7 +207,11 @@ impl Run<'_> {
         let view = &repo.state().view;
         let segments = repo.index().segments();
         let news = segments[self.known..].iter().map(|segment| &**segment);
-        self.live.add(news, &repo.base().sealer, &|pack| view.dead(*pack))?;
+        let goes = |pack: &ObjectHash| match packs.contains(pack) {
+            true => Some(true),
+            false => view.may_rely(*pack).then_some(false),
+        };
+        self.live.add(news, &repo.base().sealer, &|pack| view.dead(*pack), &goes)?;
         self.known = segments.len();
         let reader = Reader::new(repo, CACHE_BYTES);
         let kept = view.kept(revokes);
@@ -237,8 +246,15 @@ impl Run<'_> {
                 ));
             }
             let decision = collector.looked(view, |_, _| {
-                self.look(&repo, &collector.plan().revokes)?;
-                Ok::<_, Error>(Going::new(&self.live, view, &collector.plan().packs).needed())
+                let Plan { packs, revokes } = collector.plan();
+                self.look(&repo, revokes, packs)?;
+                if let Some(needed) = Going::new(&self.live, view, packs).needed() {
+                    return Ok(needed);
+                }
+                (self.live, self.known) = (Live::default(), 0);
+                self.look(&repo, revokes, packs)?;
+                let needed = Going::new(&self.live, view, packs).needed();
+                Ok::<_, Error>(needed.expect("nothing was forgotten since"))
             })?;
             match decision {
                 Decision::Stop(ended) => {

@@ -106,7 +106,7 @@ fn prove_listed(repo: &Repository, segments: &BTreeSet<ObjectHash>) -> Result<()
         return Ok(());
     }
     let mut live = Live::default();
-    live.add(repo.index().segments().iter().map(|segment| &**segment), &base.sealer, &dead)?;
+    live.add(repo.index().segments().iter().map(|segment| &**segment), &base.sealer, &dead, &|_| None)?;
     for hash in segments {
         let source = SegmentSource::Stored(base.store.clone(), segment_name(hash));
         let segment = match Segment::open(source, &base.sealer) {

@@ -122,6 +122,12 @@ impl Error {
         }
     }
 
+    /// Whether the store could not read an object: a bad sector, a file of somebody else. Or the store is gone as a whole,
+    /// which only another question tells.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Error::Store(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Denied))
+    }
+
     /// Whether the store said that an object is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Store(e) if e.kind() == ErrorKind::NotFound)

@@ -224,7 +224,7 @@ impl Reader {
         for place in self.places(item)? {
             let block = match self.block(item, &place) {
                 Ok(block) => block,
-                Err(e) if e.is_damage() || e.is_not_found() => {
+                Err(e) if e.is_damage() || e.is_not_found() || e.is_unreadable() => {
                     last = Some(e);
                     continue;
                 }

@@ -1,14 +1,15 @@
 //! What is lost in one repository comes back from another: every pack damaged in every way, healed from a peer of the
 //! same domain and of another, from several peers that each have a part, and told when nobody has it any more.
 
+use plakar_engine::Result;
 use plakar_engine::heal::{HealObserver, HealReport, heal};
 use plakar_engine::id::WriterId;
 use plakar_engine::index::segment::Author;
 use plakar_engine::log::fact::Fact;
 use plakar_engine::push::Checkpoints;
 use plakar_engine::sync::{Selection, SyncOptions};
-use plakar_store::wrap::Counting;
-use plakar_store::{MemoryStore, Name, ReadStore, Store};
+use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
+use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore, Store};
 use plakar_testkit::source::{Node, Tree, noise};
 use plakar_testkit::syncing::*;
 use plakar_testkit::world::*;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Heard {
     damage: Vec<String>,
     lost: Vec<(String, Vec<String>)>,
@@ -35,7 +36,11 @@ impl HealObserver for Heard {
 }
 
 fn healed(store: &Arc<dyn Store>, peers: &[&Arc<dyn Store>]) -> (HealReport, Heard) {
-    let repo = open(store.clone()).unwrap();
+    try_heal(store, peers).unwrap()
+}
+
+fn try_heal(store: &Arc<dyn Store>, peers: &[&Arc<dyn Store>]) -> Result<(HealReport, Heard)> {
+    let repo = open(store.clone())?;
     let options = SyncOptions {
         selection: Selection::default(),
         author: Author { replica: repo.base().replica().id, writer: WriterId([3; 16]) },
@@ -47,9 +52,9 @@ fn healed(store: &Arc<dyn Store>, peers: &[&Arc<dyn Store>]) -> (HealReport, Hea
     };
     let peers: Vec<_> = peers.iter().map(|peer| open((*peer).clone()).unwrap()).collect();
     let mut heard = Heard::default();
-    let (report, _) = heal(repo, store, &peers, &options, &mut heard, &AtomicBool::new(false)).unwrap();
+    let (report, _) = heal(repo, store, &peers, &options, &mut heard, &AtomicBool::new(false))?;
     assert_eq!((report.damaged, report.lost), (heard.damage.len() as u64, heard.lost.len() as u64));
-    (report, heard)
+    Ok((report, heard))
 }
 
 /// What is done to a pack.
@@ -89,12 +94,16 @@ fn harm(store: &MemoryStore, pack: &Name, harm: Harm) {
 }
 
 fn packs(store: &dyn ReadStore) -> BTreeSet<Name> {
+    names(store, "packs/")
+}
+
+fn names(store: &dyn ReadStore, prefix: &str) -> BTreeSet<Name> {
     let mut names = BTreeSet::new();
     let add = &mut |listed: plakar_store::Listed| {
         names.insert(listed.name);
         Ok(())
     };
-    store.list("packs/", add).unwrap();
+    store.list(prefix, add).unwrap();
     names
 }
 
@@ -250,4 +259,42 @@ fn what_is_bad_is_noted_and_relied_on_no_more() {
     let repo = open(store).unwrap();
     let restored = restore(&repo, &again.row.root.node);
     assert!(restored.problems.is_empty() && restored.entries == expected(&tree));
+}
+
+#[test]
+fn a_pack_that_cannot_be_read_is_told_and_mended_and_a_store_that_is_gone_is_an_error() {
+    let (full, peer, other) = worlds(true);
+    for pack in packs(&full) {
+        for from in [&peer, &other] {
+            let faulty = Arc::new(Faulty::new(MemoryStore::from_snapshot(full.snapshot()), 1));
+            let bad_sector = Rule::new(Fault::Error(ErrorKind::Io)).prefix(pack.as_str());
+            faulty.add(bad_sector.clone().on(Request::Get));
+            faulty.add(bad_sector.on(Request::Range));
+            let store: Arc<dyn Store> = faulty.clone();
+            for fast in [false, true] {
+                let (report, told) = check_all(&open(store.clone()).unwrap(), fast).unwrap();
+                assert_eq!(report.damaged > 0, !told.is_empty());
+                assert!(told.iter().all(|what| what.contains(pack.as_str())), "{told:?}");
+                assert!(fast || told.len() > 1, "the pack, and each path that needs it: {told:?}");
+            }
+            let (report, heard) = healed(&store, &[from]);
+            assert!(report.damaged == 1 && report.mended > 0 && report.lost == 0, "{report:?} {:?}", heard);
+            comes_back(&store);
+            assert_eq!(healed(&store, &[from]).0, HealReport::default());
+            // Whoever may not read it is told, and nothing is noted for good.
+            let faulty = Arc::new(Faulty::new(MemoryStore::from_snapshot(full.snapshot()), 1));
+            faulty.add(Rule::new(Fault::Error(ErrorKind::Denied)).on(Request::Get).prefix(pack.as_str()));
+            let store: Arc<dyn Store> = faulty;
+            assert_eq!(healed(&store, &[from]).0.bad, 0);
+        }
+    }
+    let faulty = Arc::new(Faulty::new(full, 1));
+    let store: Arc<dyn Store> = faulty.clone();
+    let repo = open(store.clone()).unwrap();
+    faulty.add(Rule::new(Fault::Error(ErrorKind::Io)));
+    assert!(check_all(&repo, false).is_err() && check_all(&repo, true).is_err());
+    faulty.clear();
+    faulty.add(Rule::new(Fault::Error(ErrorKind::Io)).prefix("packs/").from(1));
+    faulty.add(Rule::new(Fault::Error(ErrorKind::Io)).prefix("config").from(3));
+    assert!(try_heal(&store, &[&peer]).is_err());
 }

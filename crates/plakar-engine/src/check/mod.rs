@@ -80,7 +80,7 @@ pub fn check(
         }
     }
     let verified = if whole && !options.fast {
-        segments(repo, &mut problem)?;
+        segments(repo)?.iter().for_each(|(_, what)| problem(what));
         packs::verify(repo, options.workers, &mut problem, progress, interrupted)?
     } else {
         Verified::default()
@@ -117,8 +117,7 @@ pub fn check(
                 let path = String::from_utf8_lossy(path).into_owned();
                 return Err(Error::Refused(format!("{name}:{path}: no such path in the snapshot")));
             }
-            Err(e) if e.is_damage() || e.is_not_found() => problem(path, &e.to_string()),
-            Err(e) => return Err(e),
+            Err(e) => problem(path, &repo.base().lost(e)?),
         }
     }
     (report.directories, report.files, report.chunks) = (walk.directories, walk.files, walk.chunks);
@@ -127,21 +126,19 @@ pub fn check(
     Ok(report)
 }
 
-/// Proves that every stored segment that counts has the bytes its name says; those that cannot even be opened are
-/// told of already.
-fn segments(repo: &Repository, problem: &mut dyn FnMut(&str)) -> Result<()> {
+/// The stored segments that count and have not the bytes their name says, each with what is wrong with it; but those that
+/// cannot even be opened, which are told of already.
+fn segments(repo: &Repository) -> Result<Vec<(ObjectHash, String)>> {
+    let mut damaged = Vec::new();
     for (hash, segment) in repo.state().segments() {
         if matches!(segment, SegmentRef::Stored(_))
             && repo.segment(hash).is_some()
             && let Err(e) = hash_object(repo, &segment_name(hash), hash)
         {
-            if !e.is_damage() && !e.is_not_found() {
-                return Err(e);
-            }
-            problem(&e.to_string());
+            damaged.push((*hash, repo.base().lost(e)?));
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 fn hash_object(repo: &Repository, name: &plakar_store::Name, hash: &ObjectHash) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::id::ObjectHash;
 use crate::log::fact::Bad;
 use crate::pack::{PACK_BYTES_MAX, decode_pack, pack_name};
 use crate::repository::Repository;
+use plakar_store::ErrorKind;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -65,12 +66,16 @@ pub fn verify(
                 Ok(len) => {
                     bytes.fetch_add(len, Ordering::Relaxed);
                 }
-                Err(e) if e.is_damage() || e.is_not_found() => {
-                    found.1.broken.push((*pack, e.to_string()));
-                }
                 Err(e) => {
-                    found.2.get_or_insert(e);
-                    next.store(usize::MAX / 2, Ordering::Relaxed);
+                    // Who may not read it today may do so tomorrow: it is told, and not noted for good.
+                    let is_denied = matches!(&e, Error::Store(e) if e.kind() == ErrorKind::Denied);
+                    match repo.base().lost(e) {
+                        Ok(what) => found.1.broken.push(Broken { pack: *pack, what, is_denied }),
+                        Err(e) => {
+                            found.2.get_or_insert(e);
+                            next.store(usize::MAX / 2, Ordering::Relaxed);
+                        }
+                    }
                 }
             }
         }
@@ -104,8 +109,16 @@ pub fn verify(
 struct Damage {
     /// Single blocks, and what to say.
     blocks: Vec<(Bad, String)>,
-    /// Packs that are gone, or not the bytes their name says.
-    broken: Vec<(ObjectHash, String)>,
+    /// Packs that are gone, cannot be read, or are not the bytes their name says.
+    broken: Vec<Broken>,
+}
+
+/// A pack of which nothing was proven.
+struct Broken {
+    pack: ObjectHash,
+    /// What to say.
+    what: String,
+    is_denied: bool,
 }
 
 impl Damage {
@@ -127,22 +140,22 @@ impl Damage {
         if self.broken.is_empty() {
             return Ok(bad.into_iter().collect());
         }
-        let of_broken: HashMap<_, _> = self.broken.iter().map(|(pack, what)| (*pack, what)).collect();
+        let of_broken: HashMap<_, _> = self.broken.iter().map(|b| (b.pack, b)).collect();
         let mut known: HashMap<ObjectHash, bool> = HashMap::new();
         for segment in repo.index().segments() {
             // A segment that cannot be read is told of elsewhere.
             let _ = segment.for_each(&repo.base().sealer, &mut |_, _, at| {
-                if of_broken.contains_key(&at.pack) {
+                if let Some(broken) = of_broken.get(&at.pack) {
                     let is_known = view.bad(at.pack, at.offset);
                     *known.entry(at.pack).or_insert(true) &= is_known;
-                    if !is_known {
+                    if !is_known && !broken.is_denied {
                         bad.insert(Bad { pack: at.pack, offset: at.offset });
                     }
                 }
                 Ok(())
             });
         }
-        for (pack, what) in &self.broken {
+        for Broken { pack, what, .. } in &self.broken {
             if !known.get(pack).is_some_and(|known| *known) {
                 problem(what);
             }

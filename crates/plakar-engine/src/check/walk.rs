@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
                 }
                 Err(e) => {
                     let level = levels.pop().expect("it was looked at just now");
-                    report(e, &level.path, problem)?;
+                    self.report(e, &level.path, problem)?;
                     levels.iter_mut().for_each(|level| level.healthy = false);
                 }
             }
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
                 Ok(true)
             }
             Err(e) => {
-                report(e, &path, problem)?;
+                self.report(e, &path, problem)?;
                 Ok(false)
             }
         }
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
         let mut chunks = match Chunks::open(self.reader, object) {
             Ok(chunks) => chunks,
             Err(e) => {
-                report(e, path, problem)?;
+                self.report(e, path, problem)?;
                 return Ok(false);
             }
         };
@@ -171,13 +171,13 @@ impl<'a> Walk<'a> {
                 Ok(Some(row)) => {
                     self.chunks += 1;
                     if let Err(e) = self.chunk(&row.id.into(), Some(row.len)) {
-                        report(e, path, problem)?;
+                        self.report(e, path, problem)?;
                         healthy = false;
                     }
                 }
                 Ok(None) => return Ok(healthy),
                 Err(e) => {
-                    report(e, path, problem)?;
+                    self.report(e, path, problem)?;
                     return Ok(false);
                 }
             }
@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
         match result {
             Ok(()) => Ok(true),
             Err(e) => {
-                report(e, path, problem)?;
+                self.report(e, path, problem)?;
                 Ok(false)
             }
         }
@@ -253,13 +253,11 @@ impl<'a> Walk<'a> {
         }
         Err(missing.unwrap_or_else(|| item.missing()))
     }
-}
 
-/// Tells of damage at a path; what is not damage ends the walk.
-fn report(e: Error, path: &[u8], problem: &mut Problem) -> Result<()> {
-    if e.is_damage() || e.is_not_found() {
-        problem(path, &e.to_string());
-        return Ok(());
+    /// Tells of damage at a path; what is not damage ends the walk.
+    fn report(&self, e: Error, path: &[u8], problem: &mut Problem) -> Result<()> {
+        let what = self.repo.base().lost(e)?;
+        problem(path, &what);
+        Ok(())
     }
-    Err(e)
 }

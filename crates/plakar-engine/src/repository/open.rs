@@ -265,6 +265,20 @@ impl Unlocked {
     pub fn config(&self) -> &Config {
         &self.config
     }
+
+    /// Why something cannot be had, if the store as a whole can still be read.
+    ///
+    /// # Errors
+    /// The error itself, if it says nothing of what is stored: a cable that was pulled is no damage.
+    pub(crate) fn lost(&self, error: Error) -> Result<String> {
+        if error.is_damage() || error.is_not_found() {
+            return Ok(error.to_string());
+        }
+        if error.is_unreadable() && self.store.len(&name("config")).is_ok() {
+            return Ok(error.to_string());
+        }
+        Err(error)
+    }
 }
 
 impl Repository {

@@ -9,7 +9,7 @@ use crate::read::Reader;
 use crate::repository::Unlocked;
 use crate::write::Owner;
 use lru::LruCache;
-use plakar_store::{ErrorKind, Name, Range};
+use plakar_store::Range;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -189,7 +189,7 @@ impl<'a> Blocks<'a> {
     pub fn item(&self, item: &ItemId) -> Result<Vec<u8>> {
         let result = self.reader.with_item(item, &mut <[u8]>::to_vec);
         match &result {
-            Err(e) if e.is_damage() || e.is_not_found() => {
+            Err(e) if e.is_damage() || e.is_not_found() || e.is_unreadable() => {
                 let mut others = self.others.iter();
                 others.find_map(|other| other.with_item(item, &mut <[u8]>::to_vec).ok()).map_or(result, Ok)
             }
@@ -385,16 +385,7 @@ impl<'a> Blocks<'a> {
 
     /// Why something cannot be had, if the source as a whole can still be read; else the error.
     pub fn lost(&self, error: Error) -> Result<String> {
-        if error.is_damage() || error.is_not_found() {
-            return Ok(error.to_string());
-        }
-        let unreadable =
-            matches!(&error, Error::Store(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Denied));
-        let config = Name::new("config").expect("a constant name");
-        if unreadable && self.base.store.len(&config).is_ok() {
-            return Ok(error.to_string());
-        }
-        Err(error)
+        self.base.lost(error)
     }
 }
 

@@ -1,13 +1,14 @@
 //! What is lost in one repository comes back from another: every pack damaged in every way, healed from a peer of the
-//! same domain and of another, from several peers that each have a part, and told when nobody has it any more.
+//! same domain and of another, from several peers that each have a part, and told when nobody has it any more. Objects of
+//! log and index come back from a clone, whole and under their names.
 
-use plakar_engine::Result;
 use plakar_engine::heal::{HealObserver, HealReport, heal};
 use plakar_engine::id::WriterId;
 use plakar_engine::index::segment::Author;
 use plakar_engine::log::fact::Fact;
 use plakar_engine::push::Checkpoints;
 use plakar_engine::sync::{Selection, SyncOptions};
+use plakar_engine::{Result, write};
 use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
 use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore, Store};
 use plakar_testkit::source::{Node, Tree, noise};
@@ -20,12 +21,17 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug, Default)]
 struct Heard {
     damage: Vec<String>,
+    unmended: Vec<String>,
     lost: Vec<(String, Vec<String>)>,
 }
 
 impl HealObserver for Heard {
     fn damage(&mut self, what: &str) {
         self.damage.push(what.to_owned());
+    }
+
+    fn unmended(&mut self, what: &str) {
+        self.unmended.push(what.to_owned());
     }
 
     fn lost(&mut self, snapshot: &str, paths: &[String], _: u64) {
@@ -54,6 +60,7 @@ fn try_heal(store: &Arc<dyn Store>, peers: &[&Arc<dyn Store>]) -> Result<(HealRe
     let mut heard = Heard::default();
     let (report, _) = heal(repo, store, &peers, &options, &mut heard, &AtomicBool::new(false))?;
     assert_eq!((report.damaged, report.lost), (heard.damage.len() as u64, heard.lost.len() as u64));
+    assert_eq!(report.unmended, heard.unmended.len() as u64);
     Ok((report, heard))
 }
 
@@ -259,6 +266,142 @@ fn what_is_bad_is_noted_and_relied_on_no_more() {
     let repo = open(store).unwrap();
     let restored = restore(&repo, &again.row.root.node);
     assert!(restored.problems.is_empty() && restored.entries == expected(&tree));
+}
+
+/// Three snapshots, one of them removed, and an index segment of its own; and a clone of it.
+fn with_log(encrypted: bool) -> (MemoryStore, Arc<dyn Store>) {
+    let full = MemoryStore::new();
+    create(&full, Making { encrypted, sizes: (128, 256, 512), pack_bytes: 128 << 10 }).unwrap();
+    let store: Arc<dyn Store> = Arc::new(full.clone());
+    let [tree, mut large] = <[Tree; 2]>::try_from(trees()).unwrap_or_else(|_| panic!());
+    let pushing = |now| Pushing { now, ..Pushing::default() };
+    let first = push(&store, &tree, &pushing(1000)).clean().row.uuid_text();
+    large.put("large", Node::file(noise(7, 620_000)));
+    push(&store, &large, &pushing(1001)).clean();
+    push(&store, &tree, &pushing(1002)).clean();
+    remove(&store, &first);
+    assert_eq!(names(&full, "index/").len(), 1);
+    let peer = Arc::new(copy_of(&full.snapshot()));
+    (full, peer)
+}
+
+fn facts(store: &dyn ReadStore) -> BTreeSet<Name> {
+    ["log/", "admin/", "index/"].iter().flat_map(|prefix| names(store, prefix)).collect()
+}
+
+#[test]
+fn every_object_of_log_and_index_comes_back_from_a_clone() {
+    for encrypted in [false, true] {
+        let (full, peer) = with_log(encrypted);
+        let expected = full.snapshot();
+        let mut cases = 0;
+        for object in facts(&full) {
+            for how in HARMS {
+                let hurt = MemoryStore::from_snapshot(full.snapshot());
+                harm(&hurt, &object, how);
+                let store: Arc<dyn Store> = Arc::new(hurt.clone());
+                let (report, heard) = healed(&store, &[&peer]);
+                let case = format!("{object} {how:?}: {:?}", heard.damage);
+                assert_eq!((report.objects, report.unmended, report.lost), (1, 0, 0), "{case}");
+                assert!(heard.damage.iter().any(|what| what.contains(object.as_str())), "{case}");
+                assert!(hurt.snapshot() == expected, "{case}: not as it was");
+                healthy(store.clone());
+                assert_eq!(healed(&store, &[&peer]).0, HealReport::default(), "{case}");
+                cases += 1;
+            }
+        }
+        assert!(cases > 60, "{cases} cases");
+    }
+}
+
+#[test]
+fn what_is_put_in_place_is_never_missing_meanwhile_and_a_crash_is_mended_by_the_next_heal() {
+    let (full, peer) = with_log(true);
+    let mut crashes = 0;
+    for object in facts(&full) {
+        for nth in 1..20 {
+            let hurt = MemoryStore::from_snapshot(full.snapshot());
+            harm(&hurt, &object, Harm::Flip(100));
+            let faulty = Arc::new(Faulty::new(hurt, nth));
+            // What changes something: a deletion, a put, a barrier, by turns.
+            let request = [Request::Delete, Request::Put, Request::Barrier][nth as usize % 3];
+            faulty.add(Rule::new(Fault::CrashAfter).on(request).nth(1 + nth / 3));
+            let store: Arc<dyn Store> = faulty.clone();
+            let result = try_heal(&store, &[&peer]);
+            if !faulty.is_crashed() {
+                result.unwrap();
+                continue;
+            }
+            faulty.revive();
+            faulty.clear();
+            crashes += 1;
+            let case = format!("{object}, {request:?} {nth}");
+            let hash = object.last().rsplit('-').next().unwrap();
+            let held = facts(&store).into_iter().filter(|name| name.as_str().ends_with(hash));
+            let held: Vec<_> = held.map(|name| store.get(&name, usize::MAX).unwrap()).collect();
+            if !object.as_str().starts_with("index/") {
+                assert!(!held.is_empty(), "{case}: nothing is left of it");
+            }
+            // Nobody else has it now: a whole copy that is here already is enough.
+            let whole = held.iter().any(|bytes| blake3::hash(bytes).to_hex().as_str() == hash);
+            let (report, heard) = if whole { healed(&store, &[]) } else { healed(&store, &[&peer]) };
+            assert_eq!((report.unmended, report.lost), (0, 0), "{case}: {:?}", heard.unmended);
+            healthy(store);
+        }
+    }
+    assert!(crashes > 30, "{crashes} crashes");
+}
+
+#[test]
+fn what_another_repository_wrote_is_not_taken_over() {
+    let (full, peer) = with_log(true);
+    push(&peer, &trees()[1], &Pushing { now: 2000, root: "own", ..Pushing::default() }).clean();
+    let before = full.snapshot();
+    let store: Arc<dyn Store> = Arc::new(full.clone());
+    assert_eq!(healed(&store, &[&peer]).0, HealReport::default());
+    assert!(full.snapshot() == before);
+}
+
+#[test]
+fn a_publication_whose_beginning_is_lost_comes_back_or_is_given_up() {
+    let (full, peer) = with_log(true);
+    let mut lost = 0;
+    for object in names(&*peer, "log/") {
+        // At the clone all facts are of another repository: only the Final tells that something is missing.
+        let hurt = copy_of(&full.snapshot());
+        harm(&hurt, &object, Harm::Lost);
+        let store: Arc<dyn Store> = Arc::new(hurt);
+        let lost_sessions = |store: &Arc<dyn Store>| {
+            let repo = open(store.clone()).unwrap();
+            repo.state().view.ended_without_beginning().collect::<Vec<_>>()
+        };
+        let sessions = lost_sessions(&store);
+        let [session] = sessions[..] else { continue };
+        lost += 1;
+        // A repository that has the same snapshots by way of a sync has them from other sessions.
+        let alike: Arc<dyn Store> = {
+            let empty = MemoryStore::new();
+            create(&empty, Making { encrypted: false, ..Making::default() }).unwrap();
+            Arc::new(empty)
+        };
+        synced(&peer, &alike);
+        synced(&alike, &store);
+        let (report, heard) = healed(&store, &[&alike]);
+        assert_eq!(report.unmended, 1, "{:?}", heard.unmended);
+        assert!(heard.unmended[0].contains(&format!("'plakar rm {session}'")), "{:?}", heard.unmended);
+        assert_eq!(check_all(&open(store.clone()).unwrap(), false).unwrap().1, heard.unmended);
+        if lost == 1 {
+            assert_eq!(healed(&store, &[&alike, &peer]).0.objects, 1);
+        } else {
+            let mut repo = open(store.clone()).unwrap();
+            let author = Author { replica: repo.base().replica().id, writer: WriterId([3; 16]) };
+            write::remove(&mut repo, &*store, &author, &[session], 1_700_000_000).unwrap();
+        }
+        assert_eq!(lost_sessions(&store), []);
+        let repo = healthy(store);
+        assert_eq!(repo.state().snapshots().len(), 2, "none is lost, none is shown twice");
+    }
+    assert!(lost >= 2, "{lost} Prepareds");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
-use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, SYNC};
+use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, SYNC};
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -116,7 +116,7 @@ pub enum Command {
     )]
     Sync(Sync),
     /// Get back what the repository has lost from others that have it
-    #[command(after_help = EXIT_CODES, override_usage = "plakar heal [FLAGS] from REPOSITORY...")]
+    #[command(after_help = HEAL, override_usage = "plakar heal [FLAGS] from REPOSITORY...")]
     Heal(Heal),
     /// List which snapshots are where, and when they were checked
     #[command(after_help = EXIT_CODES)]

@@ -38,6 +38,22 @@ Exit codes:
    4  damage found
   10  no repository there";
 
+/// Below the help of `heal`.
+pub const HEAL: &str = "\
+Files come back from any repository that has the same snapshots, of whatever passphrase; damaged or missing objects of
+the log and the index from a clone that has the same ones. The others are only read.
+
+What nobody has is told. A session whose publication is lost everywhere is told by its ID until 'plakar rm ID' gives it
+up; in a clone that still has it, -update removes it then, so heal from all clones first.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found that could not be mended
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `adopt`.
 pub const ADOPT: &str = "\
 A copy made by cp or rsync has the replica ID of its original, and would be taken for it. It is not written to before it

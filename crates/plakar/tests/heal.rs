@@ -47,6 +47,50 @@ fn what_is_damaged_comes_back_from_a_peer() {
 }
 
 #[test]
+fn a_damaged_log_comes_back_from_a_clone_or_is_given_up() {
+    let mut world = World::with_repositories(&[]);
+    let one = world.push_new("", "one");
+    world.set("PLAKAR_PASSPHRASE", "another domain");
+    world.ok("create other");
+    world.ok("sync other");
+    world.push_new("", "two");
+    world.ok(&format!("rm {one}"));
+    world.ok("clone copy");
+    let bytes = |world: &World| {
+        let files = files(&world.store()).into_iter();
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect::<Vec<_>>()
+    };
+    let before = bytes(&world);
+    damage(&world.store().join("log"));
+    damage(&world.store().join("admin"));
+    assert_eq!(run(&world, "check").0, 4);
+    assert_eq!(run(&world, "heal from other").0, 4, "with a damaged object in admin/ nothing is written");
+    let (code, out, told) = run(&world, "-json heal from copy");
+    assert_eq!((code, json(&out)["unmended"].as_u64()), (0, Some(0)), "{told}");
+    assert!(json(&out)["objects"].as_u64() > Some(3), "{out}");
+    assert!(told.contains("log/") && told.contains("admin/"), "{told}");
+    assert_eq!(bytes(&world), before, "all is as it was");
+    assert_eq!(world.ok("check"), "");
+
+    // The longest object of a publication is its Prepared. Without a clone nobody has that.
+    world.ok("sync other");
+    let longest =
+        files(&world.store().join("log")).into_iter().max_by_key(|file| fs::metadata(file).unwrap().len());
+    fs::remove_file(longest.unwrap()).unwrap();
+    world.ok("sync from other");
+    let (code, _, told) = run(&world, "heal from other");
+    assert_eq!(code, 4, "{told}");
+    let at = told.find("'plakar rm ").expect("how to give it up") + 11;
+    let session = told[at..at + 32].to_owned();
+    let (code, _, told) = run(&world, "check");
+    assert!(code == 4 && told.contains(&session), "{told}");
+    world.ok(&format!("rm {session}"));
+    assert_eq!(world.ok("check"), "");
+    assert_eq!(world.uuids_on(&world.text("home/.plakar/store")).len(), 1);
+    assert_eq!(run(&world, &format!("rm {session}")).0, 1, "there is nothing left to give up");
+}
+
+#[test]
 fn what_nobody_has_is_told_and_the_code_says_so() {
     let world = World::with_repositories(&[]);
     let one = world.push_new("", "one");

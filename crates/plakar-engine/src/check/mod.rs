@@ -75,9 +75,7 @@ pub fn check(
     let whole = what.is_empty();
     if whole {
         repo.damaged().iter().for_each(|what| problem(what));
-        for session in repo.state().view.ended_without_beginning() {
-            problem(&format!("log/: session {session} was published, but what it published is missing"));
-        }
+        repo.lost_sessions().iter().for_each(|what| problem(what));
     }
     let verified = if whole && !options.fast {
         segments(repo)?.iter().for_each(|(_, what)| problem(what));
@@ -128,7 +126,7 @@ pub fn check(
 
 /// The stored segments that count and have not the bytes their name says, each with what is wrong with it; but those that
 /// cannot even be opened, which are told of already.
-fn segments(repo: &Repository) -> Result<Vec<(ObjectHash, String)>> {
+pub(crate) fn segments(repo: &Repository) -> Result<Vec<(ObjectHash, String)>> {
     let mut damaged = Vec::new();
     for (hash, segment) in repo.state().segments() {
         if matches!(segment, SegmentRef::Stored(_))

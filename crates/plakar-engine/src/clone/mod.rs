@@ -29,6 +29,7 @@ mod update;
 pub use adopt::adopt;
 pub use like::create_like;
 pub use object::SEGMENT_BYTES_MAX;
+pub(crate) use run::SHORTEST_BYTES;
 pub use update::update;
 
 use crate::crypto::random;

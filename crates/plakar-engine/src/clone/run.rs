@@ -27,7 +27,7 @@ const ROUNDS_MAX: usize = 20;
 const GROWING_ROUNDS: usize = 3;
 /// The stored length of a log object with nothing but one Final, or one Dead, or one Removed of one session: a header
 /// of 136 bytes, 40 for sealing, 5 before the facts, and 21. No other fact is as short. The length shows without a key.
-const SHORTEST_BYTES: u64 = 202;
+pub const SHORTEST_BYTES: u64 = 202;
 
 /// An object of the source, with its length as listed.
 type Object = (Name, Kind, u64);

@@ -1,15 +1,19 @@
 //! Heal: giving a repository back what it has lost, from other repositories.
 //!
-//! 1. Every pack is read, as `check` does. Copies that are not what they must be are noted as bad, so that nobody relies
-//!    on them any more; nothing is deleted.
-//! 2. Every visible snapshot is walked. An item that was not seen with the right bytes is stored anew: from another
+//! 1. What is damaged or missing in `log/`, `admin/` and `index/` is fetched from a repository of the same domain that has
+//!    the same object ([`objects`]).
+//! 2. Every pack is read, as `check` does. Copies that are not what they must be, or cannot be read, are noted as bad, so
+//!    that nobody relies on them any more; no pack is deleted.
+//! 3. Every visible snapshot is walked. An item that was not seen with the right bytes is stored anew: from another
 //!    copy here, else from a repository of the same domain, where it has the same id. Trees are read from there, too,
 //!    where they are lost here.
-//! 3. What is lost then is looked for in repositories of other domains that have the same snapshot: it is cut anew from
+//! 4. What is lost then is looked for in repositories of other domains that have the same snapshot: it is cut anew from
 //!    their bytes, which gives the same ids.
-//! 4. What was stored is announced by a session that publishes nothing.
+//! 5. What was stored is announced by a session that publishes nothing.
 //!
 //! Afterwards `check` finds nothing wrong, unless something is reported as lost: what nobody has any more.
+
+mod objects;
 
 use crate::block::ItemId;
 use crate::check::packs::{self, Verified};
@@ -35,6 +39,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub trait HealObserver {
     /// Something is damaged: a sentence that names it.
     fn damage(&mut self, what: &str);
+    /// What is damaged in log or index and nobody has: a sentence that names it.
+    fn unmended(&mut self, what: &str);
     /// Nobody has what a snapshot needs: its UUID, a sentence for each path, and how many more there are.
     fn lost(&mut self, snapshot: &str, paths: &[String], more: u64);
     /// So many bytes were read here, so many items stored anew. Called often.
@@ -48,6 +54,10 @@ pub struct HealReport {
     pub damaged: u64,
     /// Copies that were noted as bad.
     pub bad: u64,
+    /// Objects of log and index that were put in place.
+    pub objects: u64,
+    /// What is still wrong with log and index.
+    pub unmended: u64,
     /// Items that were stored anew.
     pub mended: u64,
     /// Snapshots that still need something nobody has.
@@ -59,8 +69,7 @@ pub struct HealReport {
 ///
 /// # Errors
 /// What keeps it from going on. What was announced before stays. What is lost for good is no error: see
-/// [`HealObserver::lost`]. Log objects and index segments are not mended, and what is wrong with them is the
-/// caller's to tell: see [`Repository::damaged`].
+/// [`HealObserver::lost`] and [`HealObserver::unmended`].
 pub fn heal(
     repo: Repository,
     store: &Arc<dyn Store>,
@@ -75,6 +84,11 @@ pub fn heal(
         report.damaged += 1;
         observer.damage(what);
     };
+    let same = |peer: &&Repository| peer.base.config.domain == repo.base.config.domain;
+    let (alike, strangers): (Vec<_>, Vec<_>) = peers.iter().partition(same);
+    let mended = objects::mend(&mut repo, &**store, &alike, options.now, interrupted)?;
+    mended.damaged.iter().for_each(|what| damage(observer, what));
+    mended.left.iter().for_each(|what| observer.unmended(what));
     let mut told = Vec::new();
     let verified = packs::verify(
         &repo,
@@ -84,15 +98,14 @@ pub fn heal(
         interrupted,
     )?;
     told.iter().for_each(|what| damage(observer, what));
+    report.objects = mended.objects;
+    report.unmended = mended.left.len() as u64;
     report.bad = verified.bad.len() as u64;
     if options.may_admin {
         mark_bad(&mut repo, &**store, &options.author, &verified.bad, options.now)?;
     }
 
-    let same = |peer: &&Repository| peer.base.config.domain == repo.base.config.domain;
-    let others: Vec<_> =
-        peers.iter().filter(same).map(|peer| Reader::new(peer, CACHE_BYTES_DEFAULT / 4)).collect();
-    let strangers: Vec<_> = peers.iter().filter(|peer| !same(peer)).collect();
+    let others: Vec<_> = alike.iter().map(|peer| Reader::new(peer, CACHE_BYTES_DEFAULT / 4)).collect();
     // What the snapshots are is the same before and after: nothing is published here.
     let state = repo.state.clone();
     let snapshots = state.snapshots();

@@ -21,10 +21,10 @@ use crate::codec::{Malformed, Reader};
 use crate::crypto::random;
 use crate::crypto::seal::{Context, Kind, Sealer};
 use crate::error::{Error, Result};
-use crate::id::{EpochId, ObjectHash};
+use crate::id::{EpochId, ObjectHash, ReplicaId};
 use crate::index::segment::Author;
 use crate::record;
-use plakar_store::Name;
+use plakar_store::{ErrorKind, Name, ReadStore};
 
 const MAGIC: &[u8; 8] = b"PLKFACT1";
 const HEADER_LEN: usize = 136;
@@ -53,6 +53,11 @@ impl Class {
             Class::Log => "log/",
             Class::Admin => "admin/",
         }
+    }
+
+    /// That of the folder in this name.
+    pub fn in_name(name: &Name) -> Class {
+        if name.as_str().starts_with(Class::Admin.folder()) { Class::Admin } else { Class::Log }
     }
 
     fn seal_kind(self) -> Kind {
@@ -99,8 +104,13 @@ pub fn encode(facts: &[Fact], author: &Author, sealer: &Sealer, now: i64) -> (Na
     out.resize(HEADER_LEN, 0);
     let context = Context { header: &bound, offset: HEADER_LEN as u64 };
     out.extend(sealer.seal(class.seal_kind(), context, &plain));
-    let name = format!("{}{}-{}", class.folder(), compact_time(now), blake3::hash(&out).to_hex());
-    (Name::new(&name).expect("digits and letters make a name"), out)
+    (name_of(class, now, &ObjectHash(*blake3::hash(&out).as_bytes())), out)
+}
+
+/// The name under which an object with this hash is put now, in seconds since 1970.
+pub fn name_of(class: Class, now: i64, hash: &ObjectHash) -> Name {
+    let name = format!("{}{}-{}", class.folder(), compact_time(now), hash.hex());
+    Name::new(&name).expect("digits and letters make a name")
 }
 
 /// Decodes a stored object found under `name`.
@@ -113,7 +123,7 @@ pub fn decode(name: &Name, bytes: Vec<u8>, sealer: &Sealer) -> Result<Vec<Fact>>
     if hash_in_name(name) != Some(ObjectHash(*blake3::hash(&bytes).as_bytes())) {
         return Err(damaged("its bytes do not hash to its name"));
     }
-    let class = if name.as_str().starts_with(Class::Admin.folder()) { Class::Admin } else { Class::Log };
+    let class = Class::in_name(name);
     let epoch = decode_header(&bytes, class, sealer).map_err(|e| e.of(name))?;
     let context = Context { header: &bytes[BOUND], offset: HEADER_LEN as u64 };
     let plain = sealer.open(class.seal_kind(), epoch, context, bytes[HEADER_LEN..].to_vec(), name)?;
@@ -177,6 +187,20 @@ pub fn decode_plain(plain: &[u8]) -> Result<Vec<Fact>, Malformed> {
     if facts.is_empty() { Err(Malformed("says nothing")) } else { Ok(facts) }
 }
 
+/// The repository that a log object was written to, by its plain header; `None` when it is no log object.
+///
+/// # Errors
+/// Store errors.
+pub fn replica_in(store: &dyn ReadStore, name: &Name) -> Result<Option<ReplicaId>> {
+    const AT: usize = 40;
+    match store.get_range(name, 0, AT + ReplicaId::LEN) {
+        Ok(header) if header.starts_with(MAGIC) => Ok(header[AT..].try_into().ok().map(ReplicaId)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Short => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// The hash in the name of a log object.
 pub fn hash_in_name(name: &Name) -> Option<ObjectHash> {
     ObjectHash::from_hex(name.last().rsplit_once('-')?.1)
@@ -191,7 +215,7 @@ fn compact_time(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{DomainId, ReplicaId, SessionId, WriterId};
+    use crate::id::{DomainId, SessionId, WriterId};
 
     fn author() -> Author {
         Author { replica: ReplicaId([1; 16]), writer: WriterId([2; 16]) }

@@ -125,6 +125,11 @@ impl Log {
         &self.still_there
     }
 
+    /// The hashes of all objects that a checkpoint covers, whether they are still there or not.
+    pub(crate) fn covered_hashes(&self) -> impl Iterator<Item = ObjectHash> {
+        self.covered.iter().copied()
+    }
+
     /// The objects that count: those that no checkpoint covers.
     pub fn objects(&self) -> impl Iterator<Item = (&Name, &LogObject)> {
         self.objects.iter()

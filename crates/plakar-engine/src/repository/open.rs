@@ -346,6 +346,22 @@ impl Repository {
         self.loaded.get(hash)
     }
 
+    /// The segments that could not be opened.
+    pub(crate) fn damaged_segments(&self) -> impl Iterator<Item = &(ObjectHash, Error)> {
+        self.damaged_segments.iter()
+    }
+
+    /// A sentence for each session of which only the Final is left.
+    pub(crate) fn lost_sessions(&self) -> Vec<String> {
+        let told = |session| {
+            format!(
+                "log/: session {session} was published, but what it published is missing: \
+                 'plakar heal' gets it from a clone that has it, 'plakar rm {session}' gives it up"
+            )
+        };
+        self.state.view.ended_without_beginning().map(told).collect()
+    }
+
     /// Log objects and index segments that are not what they must be, with the reason. What they said is
     /// missing from the state.
     pub fn damaged(&self) -> Vec<String> {

@@ -29,7 +29,8 @@ pub fn run(context: &Context, args: &Heal) -> Result<Code> {
     }
     let place = repo::unlock(context, Purpose::Write)?;
     let mut data = Data::begin()?;
-    let here = place.open(context)?;
+    // What is damaged in log and index, the heal tells itself.
+    let here = place.unlocked.clone().open()?;
     let code = from_peers(context, &place, here, peers, &args.keys, &mut data)?;
     data.end()?;
     Ok(code)
@@ -72,16 +73,26 @@ pub fn from_peers(
 }
 
 fn tell(output: &Output, data: &mut Data, report: &HealReport) -> Result<()> {
-    let HealReport { damaged, bad, mended, lost } = *report;
-    output.summary(&match (damaged, mended, lost) {
+    let HealReport { damaged, bad, objects, unmended, mended, lost } = *report;
+    let done = format!(
+        "{damaged} problems found, {objects} objects of log and index put anew, {mended} chunks and nodes stored anew"
+    );
+    output.summary(&match (damaged + mended, unmended, lost) {
         (0, 0, 0) => "nothing to heal".to_owned(),
-        (_, _, 0) => format!("{damaged} problems found, {mended} chunks and nodes stored anew: all is whole"),
-        _ => format!(
-            "{damaged} problems found, {mended} chunks and nodes stored anew, {lost} snapshots not whole"
-        ),
+        (_, 0, 0) => format!("{done}: all is whole"),
+        (_, _, 0) => format!("{done}, {unmended} problems left"),
+        (_, 0, _) => format!("{done}, {lost} snapshots not whole"),
+        _ => format!("{done}, {unmended} problems left, {lost} snapshots not whole"),
     });
     if output.json {
-        data.json(&json!({ "damaged": damaged, "bad": bad, "mended": mended, "lost": lost }))?;
+        data.json(&json!({
+            "damaged": damaged,
+            "bad": bad,
+            "objects": objects,
+            "unmended": unmended,
+            "mended": mended,
+            "lost": lost,
+        }))?;
     }
     Ok(())
 }
@@ -94,6 +105,10 @@ struct Telling<'a> {
 impl HealObserver for Telling<'_> {
     fn damage(&mut self, what: &str) {
         self.output.warning(what);
+    }
+
+    fn unmended(&mut self, what: &str) {
+        self.output.damage(&format!("not mended: {what}"));
     }
 
     fn lost(&mut self, snapshot: &str, paths: &[String], more: u64) {

@@ -6,10 +6,12 @@ use crate::exit::{Code, Failure, Result};
 use crate::output::Data;
 use crate::repo::Purpose;
 use crate::{format, refs, repo};
+use plakar_engine::id::SessionId;
 use plakar_engine::index::segment::Author;
 use plakar_engine::write::remove;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// Removes snapshots; all of them or, if one cannot be found, none.
@@ -33,12 +35,19 @@ pub fn run(context: &Context, args: &Rm) -> Result<Code> {
     let (sessions, names): (Vec<_>, Vec<_>) = {
         let snapshots = repository.state().snapshots();
         let mut seen = BTreeSet::new();
-        let references = refs::resolve(&snapshots, &args.references)?;
-        references
-            .iter()
-            .filter(|r| seen.insert(r.snapshot.session))
-            .map(|r| (r.snapshot.session, r.snapshot.row.uuid_text()))
-            .unzip()
+        // A session of which only the Final is left has no snapshot to be named by: `check` tells its own ID.
+        let lost: BTreeMap<_, _> = repository
+            .state()
+            .view
+            .ended_without_beginning()
+            .map(|session| (session.hex(), session))
+            .collect();
+        let (ids, words): (Vec<_>, Vec<_>) =
+            args.references.iter().cloned().partition(|word| lost_session(&lost, word).is_some());
+        let references = refs::resolve(&snapshots, &words)?;
+        let snapshots = references.iter().map(|r| (r.snapshot.session, r.snapshot.row.uuid_text()));
+        let lost = ids.iter().filter_map(|word| lost_session(&lost, word)).map(|id| (id, id.hex()));
+        snapshots.chain(lost).filter(|(session, _)| seen.insert(*session)).unzip()
     };
     let replica = repository.base().replica().id;
     let author = Author { replica, writer: context.local.writer(&context.output) };
@@ -52,4 +61,8 @@ pub fn run(context: &Context, args: &Rm) -> Result<Code> {
     }
     data.end()?;
     Ok(Code::Done)
+}
+
+fn lost_session(lost: &BTreeMap<String, SessionId>, word: &OsStr) -> Option<SessionId> {
+    lost.get(&word.to_str()?.to_ascii_lowercase()).copied()
 }

@@ -28,8 +28,11 @@ Exit codes:
 /// Below the help of `clone`.
 pub const CLONE: &str = "\
 A copy is a repository of its own with the same snapshots, opened by the same passphrases; making it needs none. Every
-byte is proven on the way. What is damaged is told and copied as it is. An interrupted clone is completed by the same
-command.
+byte is proven on the way. What is damaged is told and copied as it is; -update looks at it again, and brings what is whole
+once the source is mended. An interrupted clone is completed by the same command.
+
+Without a passphrase it does not show what the source has lost: an object that is missing there is missing in the copy,
+and nothing is told. 'plakar check' of the source, or of the copy, finds it.
 
 Exit codes:
    0  all done

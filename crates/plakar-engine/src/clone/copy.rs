@@ -2,12 +2,12 @@
 //!
 //! An object whose bytes are wrong is read a second time, and so is one that cannot be read, because a cable may have
 //! been at fault; what stays wrong is copied as it is, because each block and page in it is proven on its own when it
-//! is read, and what is whole in it is still of use.
+//! is read, and what is whole in it is still of use. The copy notes its name, so that the next run looks at it again.
 //!
 //! Not here: what to copy, and in which order (`run`).
 
 use super::budget::Budget;
-use super::object::Kind;
+use super::object::{Kind, note_of};
 use crate::error::{Error, Result};
 use crate::repository::records::RECORD_BYTES_MAX;
 use plakar_store::{ErrorKind, Name, ReadStore, Store};
@@ -33,11 +33,11 @@ pub struct Job {
 pub enum There {
     /// Nothing.
     Nothing,
-    /// Bytes of another length.
+    /// Bytes of another length, or such as were damaged when they were copied.
     Other,
 }
 
-/// When bytes of another length give way.
+/// When what is there already gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
     /// Always: nobody relies on them yet.
@@ -234,6 +234,10 @@ impl Shared<'_> {
             if self.replace == Replace::Damaged {
                 let kept = match store.get(&job.name, job.kind.bytes_max()) {
                     Ok(own) if job.kind.refute(&job.name, &own).is_none() => {
+                        forget_damage(store, &job.name)?;
+                        return Ok(Delivery { len: Some(own.len() as u64), put: false, damaged: None });
+                    }
+                    Ok(own) if own == bytes => {
                         return Ok(Delivery { len: Some(own.len() as u64), put: false, damaged: None });
                     }
                     Ok(own) => Some(own.len() as u64),
@@ -248,7 +252,14 @@ impl Shared<'_> {
             }
             store.delete(&job.name)?;
         }
-        match store.put(&job.name, &[bytes]) {
+        let note = note_of(&job.name).filter(|_| source_is_damaged);
+        // Before what it is about: an object with the right length is not looked at again without it.
+        let noted = note.map_or(Ok(()), |note| store.put(&note, &[]).and_then(|()| store.barrier()));
+        match noted.and_then(|()| store.put(&job.name, &[bytes])) {
+            Ok(()) if there == There::Other && !source_is_damaged => {
+                forget_damage(store, &job.name)?;
+                Ok(Delivery { len: Some(bytes.len() as u64), put: true, damaged })
+            }
             Ok(()) => Ok(Delivery { len: Some(bytes.len() as u64), put: true, damaged }),
             // A store may well refuse bytes that are not what their name says.
             Err(e) if source_is_damaged && is_refusal(e.kind()) => {
@@ -258,6 +269,15 @@ impl Shared<'_> {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// An object of a copy is whole: the note that it is not is taken away, if there is one.
+fn forget_damage(store: &dyn Store, name: &Name) -> Result<()> {
+    if let Some(note) = note_of(name) {
+        store.barrier()?;
+        store.delete(&note)?;
+    }
+    Ok(())
 }
 
 /// What came of putting an object.

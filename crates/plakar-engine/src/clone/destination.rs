@@ -3,7 +3,7 @@
 use super::CloneReport;
 use super::copy::There;
 use super::listing::{Listing, list};
-use super::object::Kind;
+use super::object::{Kind, noted};
 use crate::error::{Error, Result};
 use plakar_store::{Name, Store};
 use std::collections::{BTreeSet, HashMap};
@@ -13,6 +13,8 @@ pub struct Destination<'a> {
     pub store: &'a dyn Store,
     /// What it has under names that are copied.
     has: HashMap<Name, Had>,
+    /// What was damaged when it was copied, by an earlier run, and was not looked at again yet.
+    noted: BTreeSet<Name>,
     objects: u64,
     bytes: u64,
     /// Objects of which a problem was told.
@@ -39,13 +41,14 @@ impl<'a> Destination<'a> {
             let objects = list(store, kind)?.into_iter();
             has.extend(objects.map(|(name, len)| (name, Had { len, listed: len, before: true })));
         }
-        Ok(Destination { store, has, objects: 0, bytes: 0, damaged: BTreeSet::new(), failed: None })
+        let noted = noted(store)?;
+        Ok(Destination { store, has, noted, objects: 0, bytes: 0, damaged: BTreeSet::new(), failed: None })
     }
 
     /// One that failed before anything was done.
     pub fn failed(store: &'a dyn Store, error: Error) -> Destination<'a> {
-        let has = HashMap::new();
-        Destination { store, has, objects: 0, bytes: 0, damaged: BTreeSet::new(), failed: Some(error) }
+        let (has, noted, damaged) = Default::default();
+        Destination { store, has, noted, objects: 0, bytes: 0, damaged, failed: Some(error) }
     }
 
     /// Whether it goes on.
@@ -71,7 +74,7 @@ impl<'a> Destination<'a> {
     pub fn lacks(&self, name: &Name, len: u64) -> Option<There> {
         match self.has.get(name) {
             None => Some(There::Nothing),
-            Some(had) => (had.listed != len).then_some(There::Other),
+            Some(had) => (had.listed != len || self.noted.contains(name)).then_some(There::Other),
         }
     }
 
@@ -86,6 +89,7 @@ impl<'a> Destination<'a> {
             self.objects += 1;
             self.bytes += len;
         }
+        self.noted.remove(&name);
         let before = !put && self.has.get(&name).is_some_and(|had| had.before);
         self.has.insert(name, Had { len, listed, before });
     }

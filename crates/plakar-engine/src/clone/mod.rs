@@ -3,7 +3,7 @@
 //! A repository is a set of immutable objects that prove themselves, so a copy of them all is a repository. A *clone*
 //! has its own replica id and shares everything else with its source: keys, domain, snapshots. Every byte is proven on
 //! the way by the hash in the name of its object; what is damaged is told and copied as it is, so that a clone is no more
-//! and no less damaged than its source.
+//! and no less damaged than its source. The clone notes what that was, in `damaged/`.
 //!
 //! - [`clone`] makes new repositories. One that was interrupted goes on where it was: `replica` is put first and names
 //!   the source, `config` last, and without `config` a store is usable for nothing.
@@ -65,7 +65,7 @@ pub struct CloneReport {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Objects of the source that were there from before; an earlier run told of damage in them.
+    /// Objects of the source that were there from before.
     pub already: u64,
     /// Objects of which a problem was told.
     pub damaged: u64,

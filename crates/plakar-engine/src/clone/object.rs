@@ -2,11 +2,13 @@
 
 use crate::crypto::keyring::KEYRING_BYTES_MAX;
 use crate::crypto::slot::{SLOT_BYTES_MAX, Slot};
+use crate::error::Result;
 use crate::id::ObjectHash;
 use crate::index::segment::segment_name;
 use crate::log::object::{LOG_BYTES_MAX, hash_in_name};
 use crate::pack::{PACK_BYTES_MAX, pack_name};
-use plakar_store::Name;
+use plakar_store::{Name, ReadStore};
+use std::collections::BTreeSet;
 
 /// The longest index segment that is copied, in bytes: it is read whole. Merged ones have about 30 MiB.
 pub const SEGMENT_BYTES_MAX: usize = 1 << 30;
@@ -20,6 +22,28 @@ pub enum Kind {
     Slot,
     Segment,
     Pack,
+}
+
+/// The name under which a copy notes that an object was damaged at the source when it was copied. There is nothing in it.
+///
+/// Damage shows neither in a length nor in a name, and to read all of a copy at each update would cost too much: so an
+/// update looks at those objects that are noted.
+pub fn note_of(name: &Name) -> Option<Name> {
+    Name::new(&format!("{NOTES}{name}"))
+}
+
+/// What the names of notes begin with.
+const NOTES: &str = "damaged/";
+
+/// The objects that are noted at a copy.
+pub fn noted(store: &dyn ReadStore) -> Result<BTreeSet<Name>> {
+    let mut names = BTreeSet::new();
+    store.list(NOTES, &mut |note| {
+        let name = note.name.as_str().strip_prefix(NOTES).and_then(Name::new);
+        names.extend(name.filter(|name| Kind::of(name).is_some()));
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 impl Kind {

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 /// Brings `destination`, a finished clone of `source`, up to date, without any key. Nothing is ever deleted there, except
-/// that an object which is damaged there is put anew from a whole one. Only an object whose length differs is looked at
-/// for that: anything else is for a check.
+/// that an object which is damaged there is put anew from a whole one. Only an object whose length differs, or that was
+/// damaged when it was copied, is looked at for that: anything else is for a check.
 ///
 /// It may be read meanwhile. What is visible at the source is, at each moment, complete in the copy or not visible yet;
 /// what was removed at the source may for a moment be listed there and not be whole. It must not be written to: its own

@@ -134,6 +134,7 @@ pub fn update_until(source: &dyn ReadStore, destination: &dyn Store, interrupted
 pub fn shared_objects(store: &MemoryStore) -> Objects {
     let mut objects = store.snapshot();
     objects.remove("replica");
+    objects.retain(|name, _| !name.as_str().starts_with("damaged/"));
     objects
 }
 

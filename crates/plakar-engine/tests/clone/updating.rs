@@ -275,3 +275,73 @@ fn a_relay_of_a_relay_is_kept_current() {
     update_to(&relay, &end).clean();
     assert_eq!(whole(&source, "source"), whole(&end, "end"));
 }
+
+#[test]
+fn what_was_copied_damaged_is_mended_once_the_source_is() {
+    let whole_source = rich_source(true);
+    for object in whole_source.names() {
+        let kind = object.as_str().split('/').next().unwrap();
+        if kind == "replica" || kind == "config" {
+            continue;
+        }
+        let damaged = MemoryStore::from_snapshot(whole_source.snapshot());
+        damaged.tamper_flip(&object, 8 * 12 + 3);
+        let copy = MemoryStore::new();
+        assert_eq!(clone_to(&damaged, &copy).result.unwrap().damaged, 1, "{object}");
+        assert_eq!(count(&copy, "damaged/"), 1);
+        // Nothing is new, and the damage is told again.
+        let Cloned { result, told } = update_to(&damaged, &copy);
+        assert_eq!((result.unwrap().damaged, told.len(), count(&copy, "damaged/")), (1, 1, 1), "{told:?}");
+        same_objects(&damaged, &copy, object.as_str());
+        // The source is mended, and only what was damaged is read again.
+        let (read, written) = (Counting::new(whole_source.clone()), Counting::new(copy.clone()));
+        let Cloned { result, told } = update_to(&read, &written);
+        assert_eq!((result.unwrap().objects, told.len()), (1, 1), "{told:?}");
+        assert_eq!((read.counts().get, count(&copy, "damaged/")), (1 + 2, 0));
+        assert!(written.counts().get <= 1 + 2);
+        same_objects(&whole_source, &copy, object.as_str());
+        healthy(Arc::new(copy.clone()));
+        assert_eq!(update_to(&whole_source, &copy).clean().objects, 0);
+        // Or the copy was mended in another way.
+        let copy = MemoryStore::new();
+        clone_to(&damaged, &copy).result.unwrap();
+        copy.tamper_flip(&object, 8 * 12 + 3);
+        assert_eq!(update_to(&whole_source, &copy).clean().objects, 0);
+        assert_eq!(count(&copy, "damaged/"), 0);
+    }
+}
+
+#[test]
+fn what_was_copied_damaged_is_known_for_it_after_any_crash() {
+    let whole_source = source(false, 1);
+    let pack = whole_source.names().into_iter().find(|name| name.as_str().starts_with("packs/")).unwrap();
+    let damaged = MemoryStore::from_snapshot(whole_source.snapshot());
+    damaged.tamper_flip(&pack, 999);
+    let mut crashes = 0;
+    for (request, nth) in
+        [Request::Put, Request::Delete, Request::Barrier].iter().flat_map(|r| (1..9).map(move |n| (*r, n)))
+    {
+        for at_update in [false, true] {
+            let store = MemoryStore::new();
+            if at_update {
+                clone_to(&damaged, &store).result.unwrap();
+            }
+            let faulty = Faulty::new(store.clone(), nth);
+            faulty.add(Rule::new(Fault::CrashAfter).on(request).nth(nth));
+            let _ = if at_update { update_to(&whole_source, &faulty) } else { clone_to(&damaged, &faulty) };
+            if !faulty.is_crashed() {
+                continue;
+            }
+            crashes += 1;
+            faulty.revive();
+            faulty.clear();
+            if !at_update && clone_to(&damaged, &faulty).result.is_err() {
+                // It was complete but for the last answer.
+                assert!(store.len(&name("config")).is_ok());
+            }
+            let _ = update_to(&whole_source, &faulty).result.unwrap();
+            same_objects(&whole_source, &store, &format!("{request:?} {nth}, {at_update}"));
+        }
+    }
+    assert!(crashes > 8, "{crashes}");
+}

@@ -115,7 +115,7 @@ impl Place {
 
     /// For messages.
     pub fn location(&self) -> String {
-        format!("sqlite://{}", self.path.display())
+        format!("sqlite://{}", self.path.display()).replace('\n', "\\x0a")
     }
 
     /// Device and number of the file that bears the name now.

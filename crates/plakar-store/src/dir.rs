@@ -187,7 +187,7 @@ impl ReadStore for DirStore {
     }
 
     fn location(&self) -> String {
-        self.path.display().to_string()
+        self.path.display().to_string().replace('\n', "\\x0a")
     }
 }
 

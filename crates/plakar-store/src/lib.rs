@@ -98,7 +98,7 @@ pub trait ReadStore: Send + Sync {
     /// What this store promises beyond the contract.
     fn capabilities(&self) -> Capabilities;
 
-    /// Where the store is, for messages: a path or a URL without secrets.
+    /// Where the store is, for messages: a path or a URL without secrets, on one line.
     fn location(&self) -> String;
 }
 

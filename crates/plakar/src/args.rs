@@ -107,7 +107,7 @@ pub enum Command {
     #[command(after_help = CLEANUP)]
     Cleanup(Cleanup),
     /// Copy the repository, or keep a copy current
-    #[command(after_help = CLONE)]
+    #[command(after_help = CLONE, override_usage = "plakar clone [FLAGS] DESTINATION...")]
     Clone(Clone),
     /// Bring snapshots to other repositories, from them, or both ways
     #[command(

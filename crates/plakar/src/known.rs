@@ -75,7 +75,7 @@ impl Local {
         let twin = self.original_of(place, seen.replica);
         let canonical = place.canonical();
         let new = Known {
-            location: canonical.to_string(),
+            location: canonical.text(),
             location_hex: hex_unless_text(canonical.name().as_bytes()),
             replica: seen.replica.hex(),
             domain: seen.domain.hex(),

@@ -78,6 +78,11 @@ impl Location {
         }
     }
 
+    /// As it would be typed, as far as that is text: for JSON.
+    pub fn text(&self) -> String {
+        self.name().to_string_lossy().into_owned()
+    }
+
     /// The same place with another path to it.
     fn at(&self, path: PathBuf) -> Location {
         match self {
@@ -175,10 +180,10 @@ impl Location {
     }
 }
 
-/// For messages, which escape what would steer a terminal.
+/// For messages, on one line. They escape what else would steer a terminal.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name().to_string_lossy())
+        f.write_str(&self.text().replace('\n', "\\x0a"))
     }
 }
 
@@ -186,6 +191,15 @@ impl fmt::Display for Location {
 pub fn named_twice(places: &[Location]) -> Option<&Location> {
     let again = |(at, place): &(usize, &Location)| places[..*at].iter().any(|other| other.is_same(place));
     places.iter().enumerate().find(again).map(|(_, place)| place)
+}
+
+/// Refuses a command line that names a place twice. What stands for no place is told of when it is opened.
+pub fn refuse_twice(command: &str, typed: &[OsString]) -> Result<()> {
+    let places: Vec<_> = typed.iter().filter_map(|typed| Location::parse(typed).ok()).collect();
+    match named_twice(&places) {
+        Some(place) => Err(Failure::usage(format!("{command}: {place}: named twice"))),
+        None => Ok(()),
+    }
 }
 
 /// What stands before `://`.

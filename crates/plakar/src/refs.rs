@@ -1,6 +1,6 @@
 //! References to snapshots, and to what is in them: `PREFIX[:PATH]`.
 //!
-//! PREFIX is the beginning of a snapshot's UUID; an empty one fits all, which is of use when there is one
+//! PREFIX is the beginning of a snapshot's UUID; an empty one before a colon fits all, which is of use when there is one
 //! snapshot only. It ends at the first colon, so PATH may hold more of them. PATH may begin with a slash or not.
 
 use crate::exit::{Failure, Result};
@@ -32,12 +32,16 @@ impl Reference<'_> {
 /// Finds out what references stand for.
 ///
 /// # Errors
-/// When one stands for no snapshot, or for several.
+/// When one stands for no snapshot, or for several; when a word is empty, which is a variable that was not set rather than
+/// a snapshot.
 pub fn resolve<'a>(snapshots: &[Snapshot<'a>], words: &[OsString]) -> Result<Vec<Reference<'a>>> {
     words.iter().map(|word| resolve_one(snapshots, word)).collect()
 }
 
 fn resolve_one<'a>(snapshots: &[Snapshot<'a>], word: &OsStr) -> Result<Reference<'a>> {
+    if word.is_empty() {
+        return Err(Failure::usage("an empty snapshot ID stands for nothing"));
+    }
     let (prefix, path) = split(word);
     let prefix = prefix.to_ascii_lowercase();
     let fitting: Vec<_> =
@@ -121,7 +125,8 @@ mod tests {
         assert_eq!(get("cd:a:b"), Ok((0xcd, Some(b"a:b".to_vec()))));
         assert_eq!(get("e:/x"), Err("no snapshot has prefix: e:/x".into()));
         assert_eq!(get("3:/x"), Err("snapshot ID is ambiguous: 3:/x (matches 2 snapshots)".into()));
-        assert_eq!(get(""), Err("snapshot ID is ambiguous:  (matches 3 snapshots)".into()));
+        assert_eq!(get(":"), Err("snapshot ID is ambiguous: : (matches 3 snapshots)".into()));
+        assert_eq!(get(""), Err("an empty snapshot ID stands for nothing".into()));
         let mut twins = [row(0x3a), row(0x3a)];
         twins[1].created = Time { secs: 1, nanos: 5 };
         let session = |n| SessionId([n; 16]);

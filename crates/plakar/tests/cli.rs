@@ -352,7 +352,19 @@ fn commands_ask_for_what_they_need() {
     let d = world.text("work/d");
     world.fails(&format!("cat {uuid}:{d}"), 1, &format!("cat: could not open file '{d}'"));
     world.fails(&format!("rm {uuid}:/"), 2, "only whole snapshots can be removed");
-    world.run(["rm", ""]);
+    for words in [&["rm", ""][..], &["ls", ""], &["pull", ""], &["check", ""], &["info", ""], &["cat", ""]] {
+        let ran = world.run(words);
+        assert!(
+            ran.code == 2 && ran.err.contains("empty snapshot ID") && ran.out.is_empty(),
+            "{words:?}: {ran:?}"
+        );
+    }
+    assert_eq!(world.run(["sync", "", "to", "nowhere"]).code, 10);
+    world.ok("create -no-encryption other");
+    assert_eq!(world.run(["sync", "", "to", "other"]).code, 2);
+    assert_eq!(world.ok("on other ls"), "");
+    world.ok(&format!("check :{}", world.text("work/d")));
+    assert!(world.ok("help clone").contains("Usage: plakar clone [FLAGS] DESTINATION..."));
     assert_eq!(world.uuids().len(), 1, "an empty ID removes nothing");
     world.fails(&format!("info {uuid}:/"), 2, "whole snapshots");
     world.fails(&format!("rm {uuid} xyz"), 1, "no snapshot has prefix: xyz");

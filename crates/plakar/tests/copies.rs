@@ -167,6 +167,21 @@ fn nothing_is_cloned_over_what_is_there() {
 }
 
 #[test]
+fn a_place_is_told_on_one_line() {
+    let world = World::with_repositories(&[]);
+    let ran = world.run(["-verbose", "clone", "two\nlines"]);
+    assert!(ran.code == 0 && ran.err.lines().count() == 1 && ran.err.contains("two\\x0alines: "), "{ran:?}");
+    for words in
+        [&["clone", "two\nlines"][..], &["on", "no\nwhere", "ls"], &["on", "sqlite://no\nwhere", "ls"]]
+    {
+        let ran = world.run(words);
+        assert!(ran.code != 0 && ran.err.contains("\\x0a") && !ran.err.contains("no\nwhere"), "{ran:?}");
+    }
+    let told = json(&world.run(["-json", "on", "two\nlines", "info"]).out);
+    assert_eq!(told["location"], world.text("work/two\nlines"), "JSON is exact");
+}
+
+#[test]
 fn damage_is_told_and_copied_as_it_is() {
     let world = encrypted();
     let intact = files(&world.store().join("packs"));

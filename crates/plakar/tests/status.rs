@@ -91,6 +91,7 @@ fn a_peer_that_cannot_be_asked_is_told_and_the_others_are_listed() {
     let ran = world.fails("-json status a nowhere", 10, "there is no repository here");
     assert_eq!(lines(&ran.out).len(), 1);
     world.fails("on nowhere status a", 10, "nowhere: there is");
+    world.fails("status a ./a", 2, "status: ./a: named twice");
     // Nothing is written to be looked at.
     let before = (world.bytes_of(&world.store()), world.bytes_of(&world.path("work/a")));
     world.ok("status a");

@@ -20,7 +20,7 @@ pub fn run(context: &Context) -> Result<Code> {
     output.note(&format!("{location}: has the replica ID {id} now"));
     if output.json {
         let mut data = Data::begin()?;
-        data.json(&json!({ "location": location.to_string(), "replica": id, "before": before }))?;
+        data.json(&json!({ "location": location.text(), "replica": id, "before": before }))?;
         data.end()?;
     }
     Ok(Code::Done)

@@ -206,7 +206,7 @@ fn tell(
     if output.json {
         let replica = locked.replica();
         data.json(&json!({
-            "location": place.to_string(),
+            "location": place.text(),
             "replica": replica.id.hex(),
             "origin": replica.origin.map(|origin| origin.hex()),
             "objects": objects,

@@ -87,7 +87,7 @@ fn not_made(error: Error) -> Failure {
 fn tell(context: &Context, place: &Location, made: &Locked, data: &mut Data) -> Result<()> {
     if context.output.json {
         data.json(&json!({
-            "location": place.to_string(),
+            "location": place.text(),
             "replica": made.replica().id.hex(),
             "domain": made.config().domain.hex(),
             "encrypted": made.is_encrypted(),

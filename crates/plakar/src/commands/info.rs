@@ -110,7 +110,7 @@ fn about_repository(
             .map(|(kind, o)| (kind.clone(), json!({ "objects": o.number, "bytes": o.bytes })))
             .collect();
         return data.json(&json!({
-            "location": place.location.to_string(),
+            "location": place.location.text(),
             "replica": replica.id.hex(),
             "domain": config.domain.hex(),
             "created": format::time(replica.created),

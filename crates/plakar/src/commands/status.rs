@@ -6,6 +6,7 @@ use crate::args::Status;
 use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::format;
+use crate::location;
 use crate::output::Data;
 use crate::peer::{Peer, Secrets};
 use crate::repo::{self, Purpose};
@@ -32,6 +33,7 @@ struct Known<'a> {
 
 /// Lists the snapshots of this repository and of all peers.
 pub fn run(context: &Context, args: &Status) -> Result<Code> {
+    location::refuse_twice("status", &args.peers)?;
     let place = repo::unlock(context, Purpose::Read)?;
     let here = place.open(context)?;
     let secrets = Secrets::of(&args.keys);
@@ -56,7 +58,7 @@ pub fn run(context: &Context, args: &Status) -> Result<Code> {
                 let mut value = snapshot_json(&known.snapshot);
                 let place = |(side, verified): &(usize, Option<i64>)| {
                     let here = *side == 0;
-                    let location = if here { place.location.to_string() } else { sides[*side].name.into() };
+                    let location = if here { place.location.text() } else { sides[*side].name.into() };
                     json!({ "location": location, "here": here, "verified": verified.map(format::time) })
                 };
                 value["places"] = known.places.iter().map(place).collect();

@@ -13,7 +13,7 @@ pub use chosen::identified;
 use crate::args::Sync;
 use crate::context::{Context, interruption};
 use crate::exit::{Code, Failure, Result};
-use crate::location::{self, Location};
+use crate::location;
 use crate::output::Data;
 use crate::peer::{Peer, Secrets};
 use crate::repo::{self, Place, Purpose};
@@ -22,7 +22,6 @@ use chosen::Chosen;
 use plakar_engine::repository::Repository;
 use plakar_engine::sync::Selection;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use words::{Direction, Words};
@@ -31,7 +30,8 @@ use words::{Direction, Words};
 pub fn run(context: &Context, args: &Sync) -> Result<Code> {
     let words = Words::parse(&args.words)?;
     refuse_contradictions(args, &words)?;
-    refuse_twice(words.peers)?;
+    // All peers are opened before anything is moved: one that is named twice would be sent everything twice.
+    location::refuse_twice("sync", words.peers)?;
     let (own, others) = purposes(args, words.direction);
     let place = repo::unlock(context, own)?;
     let here = place.open(context)?;
@@ -78,16 +78,6 @@ fn refuse_contradictions(args: &Sync, words: &Words) -> Result<()> {
         return Err(Failure::usage(what));
     }
     Ok(())
-}
-
-/// All peers are opened before anything is moved: one that is named twice would be sent everything twice.
-fn refuse_twice(typed: &[OsString]) -> Result<()> {
-    // What stands for no place is told of when it is opened.
-    let places: Vec<_> = typed.iter().filter_map(|typed| Location::parse(typed).ok()).collect();
-    match location::named_twice(&places) {
-        Some(place) => Err(Failure::usage(format!("sync: {place}: named twice"))),
-        None => Ok(()),
-    }
 }
 
 /// What this repository and its peers are opened for.

@@ -401,8 +401,8 @@ fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     let published = (session(), prop::option::of(row()), any::<i64>())
         .prop_map(|(session, row, received_ms)| Published { session, row, received_ms });
     let lists = (few(hash()), few(published), few(session()), few(hash()), few(session()), few(session()));
-    (lists, few(bad()), few(segment_ref())).prop_map(
-        |((covers, published, removed, dead, void, marks), bad, segments)| Checkpoint {
+    (lists, few(bad()), few(segment_ref()), few(hash())).prop_map(
+        |((covers, published, removed, dead, void, marks), bad, segments, merged)| Checkpoint {
             covers,
             published,
             removed,
@@ -411,6 +411,7 @@ fn checkpoint() -> impl Strategy<Value = Checkpoint> {
             marks,
             bad,
             segments,
+            merged,
         },
     )
 }

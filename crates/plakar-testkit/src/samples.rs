@@ -256,6 +256,7 @@ pub fn facts() -> Vec<(&'static str, Fact)> {
         marks: vec![mark],
         bad: vec![Bad { pack, offset: 64 }],
         segments: vec![SegmentRef::Stored(ObjectHash([0xf5; 32]))],
+        merged: vec![ObjectHash([0xf3; 32])],
     };
     let first = Prepared { session, pins: vec![SessionId([0x53; 16])], ..Prepared::default() };
     vec![

@@ -24,7 +24,7 @@ mod walk;
 use crate::block::Compression;
 use crate::error::{Error, Result};
 use crate::id::{ObjectHash, SessionId};
-use crate::index::segment::Author;
+use crate::index::segment::{Author, Segment};
 use crate::log::fact::{Fact, Mark};
 use crate::protocol::{Collector, Decision, Plan};
 use crate::read::Reader;
@@ -132,7 +132,7 @@ pub trait CleanupObserver {
 /// # Errors
 /// As [`cleanup`].
 pub fn estimate(repo: &Repository, options: &CleanupOptions, interrupted: &AtomicBool) -> Result<Estimate> {
-    let mut run = Run { live: Live::default(), known: 0, skipped: false, interrupted };
+    let mut run = Run { live: Live::default(), known: Vec::new(), skipped: false, interrupted };
     Ok(run.choose(repo, options)?.0.estimate)
 }
 
@@ -150,7 +150,7 @@ pub fn cleanup(
 ) -> Result<(CleanupReport, Repository)> {
     let mut repo = repo;
     let mut report = CleanupReport::default();
-    let mut run = Run { live: Live::default(), known: 0, skipped: false, interrupted };
+    let mut run = Run { live: Live::default(), known: Vec::new(), skipped: false, interrupted };
     let (chosen, mut sizes) = run.choose(&repo, options)?;
     report.estimate = chosen.estimate;
     observer.planned(&chosen.estimate);
@@ -174,8 +174,8 @@ pub fn cleanup(
 /// What is known during a run.
 struct Run<'a> {
     live: Live,
-    /// How many segments of the index are in `live`.
-    known: usize,
+    /// The segments of the index that are in `live`.
+    known: Vec<Arc<Segment>>,
     skipped: bool,
     interrupted: &'a AtomicBool,
 }
@@ -206,13 +206,14 @@ impl Run<'_> {
         }
         let view = &repo.state().view;
         let segments = repo.index().segments();
-        let news = segments[self.known..].iter().map(|segment| &**segment);
+        let known = |segment: &Arc<Segment>| self.known.iter().any(|known| Arc::ptr_eq(known, segment));
+        let news = segments.iter().filter(|segment| !known(segment)).map(|segment| &**segment);
         let goes = |pack: &ObjectHash| match packs.contains(pack) {
             true => Some(true),
             false => view.may_rely(*pack).then_some(false),
         };
         self.live.add(news, &repo.base().sealer, &|pack| view.dead(*pack), &goes)?;
-        self.known = segments.len();
+        self.known = segments;
         let reader = Reader::new(repo, CACHE_BYTES);
         let kept = view.kept(revokes);
         walk::walk(&mut self.live, &reader, repo.state(), &kept, &mut self.skipped, self.interrupted)
@@ -251,7 +252,7 @@ impl Run<'_> {
                 if let Some(needed) = Going::new(&self.live, view, packs).needed() {
                     return Ok(needed);
                 }
-                (self.live, self.known) = (Live::default(), 0);
+                (self.live, self.known) = (Live::default(), Vec::new());
                 self.look(&repo, revokes, packs)?;
                 let needed = Going::new(&self.live, view, packs).needed();
                 Ok::<_, Error>(needed.expect("nothing was forgotten since"))

@@ -9,7 +9,7 @@ use crate::id::ObjectHash;
 use crate::log::fact::Bad;
 use crate::pack::{BlockEntry, pack_name, read_directory};
 use crate::repository::Repository;
-use crate::write::{Ended, Owner, Session, mark_bad};
+use crate::write::{Owner, Session, mark_bad};
 use plakar_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ impl From<Error> for Unreadable {
 }
 
 /// Stores again what is `wanted`, and announces it. Whole blocks are moved as they are sealed when all of
-/// their items are needed. `moved` hears of the sealed bytes that were read. `None` when another run was faster: look again.
+/// their items are needed. `moved` hears of the sealed bytes that were read.
 ///
 /// # Errors
 /// What cannot be read is noted as bad, so that the next run leaves its pack where it is; store errors.
@@ -49,7 +49,7 @@ pub fn rescue(
     moved: &mut dyn FnMut(u64),
     interrupted: &AtomicBool,
 ) -> Result<Repository> {
-    let (mut session, _) = Session::begin(repo, store.clone(), options.session(), &[], &[])?;
+    let mut session = Session::rescue(repo, store.clone(), options.session())?;
     for pack in wanted.packs {
         let result = empty(&mut session, store, wanted, pack, moved, interrupted);
         match result {
@@ -71,13 +71,8 @@ pub fn rescue(
             }
         }
     }
-    let (ended, repo) = session.publish(None)?;
-    match ended {
-        Ended::Published => Ok(repo),
-        Ended::Lost => {
-            Err(Error::Refused("other cleanups keep taking away what this one stores; run it later".into()))
-        }
-    }
+    // Another run may have taken what this one stored, or relied on: what is needed then shows in the next look.
+    session.publish(None).map(|(_, repo)| repo)
 }
 
 fn empty(

@@ -82,7 +82,6 @@ pub fn covered(repo: &Repository, store: &dyn Store) -> Result<Swept> {
 
 /// The segments that only covered objects name.
 fn unnamed(repo: &Repository, objects: &BTreeMap<Name, LogObject>) -> BTreeSet<ObjectHash> {
-    let in_force: HashSet<_> = repo.state().segments().iter().map(|(hash, _)| *hash).collect();
     let mut unnamed = BTreeSet::new();
     for fact in objects.values().flat_map(|object| &object.facts) {
         let segments: &[SegmentRef] = match fact {
@@ -91,7 +90,8 @@ fn unnamed(repo: &Repository, objects: &BTreeMap<Name, LogObject>) -> BTreeSet<O
             _ => &[],
         };
         unnamed.extend(segments.iter().filter_map(|segment| match segment {
-            SegmentRef::Stored(hash) if !in_force.contains(hash) => Some(*hash),
+            // Another client may be about to name one that was not merged: it read the log before that was covered.
+            SegmentRef::Stored(hash) if repo.state().is_merged(hash) => Some(*hash),
             _ => None,
         }));
     }

@@ -58,6 +58,11 @@ pub fn segment_name(hash: &ObjectHash) -> Name {
     Name::new(&format!("index/{hash}")).expect("hexadecimal digits make a name")
 }
 
+/// The hash in the name of a segment, if it is one.
+pub fn hash_in_segment_name(name: &Name) -> Option<ObjectHash> {
+    ObjectHash::from_hex(name.last()).filter(|hash| segment_name(hash) == *name)
+}
+
 /// Who writes: stands in the plain header of every segment and log object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Author {

@@ -209,6 +209,11 @@ pub struct Checkpoint {
     /// Segments that list all that the covered ones list, dead packs left out; the packs they name are announced.
     #[n(8)]
     pub segments: Vec<SegmentRef>,
+    /// Segments that were merged into others and need not be read any more, whoever names them: what they list, dead packs
+    /// left out, stands in segments of checkpoints.
+    #[n(9)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub merged: Vec<ObjectHash>,
 }
 
 /// One publication in a checkpoint.

@@ -5,7 +5,7 @@ use super::reader::{Log, LogObject};
 use crate::id::{NodeId, ObjectHash, SessionId};
 use crate::protocol::{self, Folded, Root};
 use plakar_store::Name;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The protocol's view of a log.
 pub type View = protocol::View<SessionId, ObjectHash, MarkId>;
@@ -24,6 +24,8 @@ pub struct State {
     /// The segments that count, each once.
     segments: Vec<(ObjectHash, SegmentRef)>,
     known_segments: HashSet<ObjectHash>,
+    /// Segments that count no more, whoever names them.
+    merged: BTreeSet<ObjectHash>,
 }
 
 impl State {
@@ -38,6 +40,7 @@ impl State {
         for object in objects {
             object.facts.iter().for_each(|fact| state.add(fact, object.received_ms));
         }
+        state.segments.retain(|(hash, _)| !state.merged.contains(hash));
         state
     }
 
@@ -54,7 +57,7 @@ impl State {
         let same = |(session, (row, _)): (&SessionId, &(Row, i64))| {
             self.rows.get(session).is_some_and(|(mine, _)| mine == row)
         };
-        both.fold() == self.view.fold() && rows.all(same)
+        both.fold() == self.view.fold() && rows.all(same) && other.merged.is_subset(&self.merged)
     }
 
     fn add(&mut self, fact: &Fact, received_ms: i64) {
@@ -66,6 +69,7 @@ impl State {
                 }
             }
             checkpoint.segments.iter().for_each(|segment| self.segment(segment));
+            self.merged.extend(&checkpoint.merged);
             return;
         }
         protocol_facts(fact).iter().for_each(|fact| self.view.add(fact));
@@ -149,6 +153,11 @@ impl State {
         &self.segments
     }
 
+    /// Whether this segment was merged into others: whoever names it, it need not be there.
+    pub fn is_merged(&self, segment: &ObjectHash) -> bool {
+        self.merged.contains(segment)
+    }
+
     /// A checkpoint of everything in `log` that can be covered: what it covers and what it says instead, without
     /// segments. `None` when there is nothing to cover.
     pub fn fold(&self, log: &Log) -> Option<(Checkpoint, Vec<Name>)> {
@@ -191,6 +200,7 @@ impl State {
             marks: folded.marks,
             bad: folded.bad.into_iter().map(|(pack, offset)| Bad { pack, offset }).collect(),
             segments: Vec::new(),
+            merged: self.merged.iter().copied().collect(),
         };
         Some((checkpoint, names))
     }

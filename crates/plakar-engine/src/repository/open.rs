@@ -287,6 +287,11 @@ impl Repository {
         self.log.read(&*self.base.store, &self.base.sealer)?;
         let mut state = State::of(&self.log);
         self.damaged_segments.clear();
+        let merged: Vec<_> = self.loaded.keys().copied().filter(|hash| state.is_merged(hash)).collect();
+        if !merged.is_empty() {
+            let gone: Vec<_> = merged.iter().filter_map(|hash| self.loaded.remove(hash)).collect();
+            self.index.remove(&gone);
+        }
         for (hash, segment) in state.segments() {
             if self.loaded.contains_key(hash) {
                 continue;

@@ -12,7 +12,7 @@ use super::session::{put_facts, put_segment};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
 use crate::index::ID_PREFIX_LEN;
-use crate::index::segment::{Author, EPOCHS_MAX, Location, Segment, SegmentBuilder};
+use crate::index::segment::{Author, EPOCHS_MAX, Location, Segment, SegmentBuilder, hash_in_segment_name};
 use crate::log::State;
 use crate::log::fact::{Fact, SegmentRef};
 use crate::log::state::Checkpoint;
@@ -106,6 +106,8 @@ impl Fold {
     pub fn merge(self, store: &dyn Store, author: &Author) -> Result<Merged> {
         let Fold { base, state, mut checkpoint, kept, merged } = self;
         checkpoint.segments = kept;
+        let stored = merged.iter().flatten().filter_map(|segment| segment.name());
+        checkpoint.merged.extend(stored.filter_map(hash_in_segment_name));
         let mut made = Vec::new();
         let mut stored = false;
         for group in merged {
@@ -160,7 +162,8 @@ fn named(repo: &Repository, objects: Vec<Name>) -> Vec<SegmentRef> {
 /// These segments, each once, as they are open.
 fn opened(repo: &Repository, refs: Vec<SegmentRef>) -> Result<Vec<(SegmentRef, Arc<Segment>)>> {
     let mut seen = HashSet::new();
-    let distinct = refs.into_iter().filter(|segment| seen.insert(segment.hash()));
+    let counts = |segment: &SegmentRef| !repo.state().is_merged(&segment.hash());
+    let distinct = refs.into_iter().filter(|segment| counts(segment) && seen.insert(segment.hash()));
     let open = |segment: SegmentRef| {
         let hash = segment.hash();
         let cannot = Error::damaged(format!("index segment {hash}"), "cannot be merged: it cannot be read");

@@ -75,6 +75,7 @@ pub struct Session {
     options: SessionOptions,
     writer: Option<Writer>,
     session: SessionId,
+    rescue: bool,
     pipeline: Option<Pipeline>,
     /// Open blocks of chunks, each for the files of one owner, the one used last at the end.
     data: Vec<(Owner, OpenBlock)>,
@@ -112,6 +113,7 @@ impl Session {
             options,
             writer: None,
             session,
+            rescue: false,
             pipeline: None,
             data: Vec::new(),
             tree: OpenBlock::new(ItemKind::Node),
@@ -138,6 +140,22 @@ impl Session {
         let (writer, pins) = pinning.looked(&begun.repo.state.view);
         begun.writer = Some(writer);
         Ok((begun, pins.held))
+    }
+
+    /// Begins a session that publishes nothing, to store again what is about to be deleted. Nobody's taking it for dead
+    /// matters: what it announces counts.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(crate) fn rescue(
+        repo: Repository,
+        store: Arc<dyn Store>,
+        options: SessionOptions,
+    ) -> Result<Session> {
+        let (mut begun, _) = Session::begin(repo, store, options, &[], &[])?;
+        begun.writer = Some(Writer::rescue(begun.session));
+        begun.rescue = true;
+        Ok(begun)
     }
 
     /// The repository as last looked at.
@@ -396,12 +414,12 @@ impl Session {
                     self.put_final(merged)?;
                     self.look()?;
                     return match finished.looked(&self.repo.state.view) {
-                        Outcome::Published if self.is_published(row.is_some()) => self.ended(),
-                        Outcome::Published => Err(Error::damaged(
+                        Outcome::Revoked if !self.rescue => Err(Error::Revoked),
+                        _ if self.is_published(row.is_some()) => self.ended(),
+                        _ => Err(Error::damaged(
                             "log/",
                             "the store does not show, or not unchanged, what was put there a moment ago",
                         )),
-                        Outcome::Revoked => Err(Error::Revoked),
                     };
                 }
                 Verdict::StoreAgain(writer, doomed) => {

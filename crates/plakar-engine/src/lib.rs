@@ -18,9 +18,11 @@ pub mod push;
 pub mod read;
 pub mod record;
 pub mod repository;
+pub mod retention;
 pub mod source;
 pub mod sync;
 pub mod tree;
+pub mod undelete;
 pub mod write;
 
 pub use error::{Error, Result, Unfinished};

@@ -133,6 +133,21 @@ impl State {
         })
     }
 
+    /// The snapshots that are removed with all their publications, oldest first, each once: by one that ended. Of what
+    /// they need, some may be gone.
+    pub fn removed_snapshots(&self) -> Vec<Snapshot<'_>> {
+        let mut visible = HashMap::<_, Vec<_>>::new();
+        for published in self.publications() {
+            visible.entry(published.row.uuid).or_default().push(published.row);
+        }
+        let is_visible = |row: &Row| visible.get(&row.uuid).is_some_and(|rows| rows.contains(&row));
+        let ended = |s: &Snapshot<'_>| self.view.finished(s.session) && !is_visible(s.row);
+        let mut all: Vec<_> = self.removed().filter(ended).collect();
+        all.sort_by_key(|s| (s.row.created, s.row.uuid, s.session));
+        all.dedup_by(|later, first| later.row == first.row);
+        all
+    }
+
     /// The latest partial root of every session that neither ended nor is void, with when it was received.
     pub fn unfinished(&self) -> impl Iterator<Item = (SessionId, &Partial, i64)> {
         let unfinished = |session: &SessionId| self.view.unfinished(*session);

@@ -24,9 +24,9 @@ pub(crate) mod lost;
 mod plan;
 mod run;
 pub(crate) mod stored;
-mod transfer;
+pub(crate) mod transfer;
 pub(crate) mod translate;
-mod walk;
+pub(crate) mod walk;
 
 pub use estimate::{Estimate, estimate};
 pub use plan::{Identity, Plan, Selection};

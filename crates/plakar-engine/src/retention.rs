@@ -29,6 +29,7 @@
 //! Not here: a client that pushes honest times and worthless content. Only the least age helps against that, and undelete.
 
 use crate::log::Snapshot;
+use crate::tree::Time;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp};
@@ -269,6 +270,9 @@ impl GroupBy {
     }
 }
 
+/// Where a snapshot stands among the others: the time it counts at; of those that a store received at once, what it claims.
+type Key = (Timestamp, Time, [u8; 16]);
+
 /// A snapshot and the time it counts at.
 struct Dated<'a> {
     snapshot: Snapshot<'a>,
@@ -288,15 +292,15 @@ impl<'a> Dated<'a> {
     }
 
     /// In the order of this: the same wherever the snapshots lie.
-    fn key(&self) -> (Timestamp, [u8; 16]) {
-        (self.at, self.snapshot.row.uuid)
+    fn key(&self) -> Key {
+        (self.at, self.snapshot.row.created, self.snapshot.row.uuid)
     }
 }
 
 /// The snapshots of a group that are believed.
 struct Believed {
     /// The newest first.
-    all: Vec<((Timestamp, [u8; 16]), DateTime)>,
+    all: Vec<(Key, DateTime)>,
     /// In how many different hours, days and so on the first so many of them lie.
     pieces: [Vec<u64>; 5],
 }
@@ -337,7 +341,7 @@ impl Believed {
             }
         }
         if let Some(within) = &policy.within {
-            let newest = self.all.first().map_or(dated.at, |((newest, _), _)| dated.at.max(*newest));
+            let newest = self.all.first().map_or(dated.at, |((newest, ..), _)| dated.at.max(*newest));
             if dated.at >= within.before(newest) {
                 reasons.push(Reason::Within);
             }
@@ -423,7 +427,7 @@ impl fmt::Display for Age {
         if self.is_zero() {
             return f.write_str("0");
         }
-        let units = self.units.iter().zip(UNITS).filter(|(n, _)| **n > 0);
-        units.map(|(n, unit)| write!(f, "{n}{unit}")).collect()
+        let mut units = self.units.iter().zip(UNITS).filter(|(n, _)| **n > 0);
+        units.try_for_each(|(n, unit)| write!(f, "{n}{unit}"))
     }
 }

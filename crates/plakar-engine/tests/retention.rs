@@ -355,7 +355,7 @@ struct Clocked {
 }
 
 impl Clocked {
-    fn new(inner: MemoryStore, now: &Arc<AtomicI64>) -> Arc<dyn Store> {
+    fn over(inner: MemoryStore, now: &Arc<AtomicI64>) -> Arc<dyn Store> {
         Arc::new(Clocked { inner, now: now.clone(), received: Mutex::default() })
     }
 }
@@ -421,7 +421,7 @@ fn after_clone_and_sync_the_same_policy_keeps_the_same_snapshots() {
     let set = |secs: i64| now.store(secs, Ordering::Relaxed);
     let begin = 1_700_000_000;
     let (here, other) = Domains::OtherKeys.empty(32 << 10);
-    let (here, synced_to) = (Clocked::new(here, &now), Clocked::new(other, &now));
+    let (here, synced_to) = (Clocked::over(here, &now), Clocked::over(other, &now));
     let push_at = |store: &Arc<dyn Store>, at: i64| {
         set(at);
         let mut tree = Tree::default();
@@ -429,9 +429,10 @@ fn after_clone_and_sync_the_same_policy_keeps_the_same_snapshots() {
         push(store, &tree, &Pushing { now: at, ..Pushing::default() }).clean();
     };
     // Four months of a push every 30 hours.
-    let last = (0..96).map(|n| begin + n * 30 * HOUR).inspect(|at| push_at(&here, *at)).last().unwrap();
+    let last = begin + 95 * 30 * HOUR;
+    (0..96).for_each(|n| push_at(&here, begin + n * 30 * HOUR));
     set(last + 10 * DAY);
-    let cloned_to = Clocked::new(MemoryStore::new(), &now);
+    let cloned_to = Clocked::over(MemoryStore::new(), &now);
     let options = CloneOptions { now: last, workers: 1, pack_bytes: None };
     let never = AtomicBool::new(false);
     let cloned = clone(&here, &[&cloned_to], &options, &mut |what| panic!("{what}"), &mut |_| {}, &never);
@@ -485,7 +486,7 @@ fn a_hostile_client_costs_no_snapshot_in_a_clone_either() {
     let now = Arc::new(AtomicI64::new(0));
     let store = MemoryStore::new();
     create(&store, Making::default()).unwrap();
-    let store = Clocked::new(store, &now);
+    let store = Clocked::over(store, &now);
     let begin = secs("2025-01-01T12:00:00Z");
     let push_at = |at: i64, received: i64| {
         now.store(received, Ordering::Relaxed);
@@ -507,7 +508,7 @@ fn a_hostile_client_costs_no_snapshot_in_a_clone_either() {
     assert!(kept.is_superset(&expected), "{:?}", expected.difference(&kept));
 
     now.store(attack + 10 * DAY, Ordering::Relaxed);
-    let copy = Clocked::new(MemoryStore::new(), &now);
+    let copy = Clocked::over(MemoryStore::new(), &now);
     let options = CloneOptions { now: attack, workers: 1, pack_bytes: None };
     let never = AtomicBool::new(false);
     clone(&store, &[&copy], &options, &mut |what| panic!("{what}"), &mut |_| {}, &never).unwrap();

@@ -91,7 +91,7 @@ fn what_was_removed_is_shown_again_and_may_be_removed_again() {
     let row = open(store.clone()).unwrap().state().removed_snapshots()[0].row.clone();
     for _ in 0..3 {
         assert_eq!(shown(store.clone(), &known, "removed"), [two.clone()].into());
-        assert_eq!(candidates_of(&store), [one.clone()]);
+        assert_eq!(candidates_of(&store), std::slice::from_ref(&one));
         let packs = |repo: &Repository| repo.state().view.announced_packs().count();
         let before = packs(&open(store.clone()).unwrap());
         assert_eq!(undeleted(&store, &one), Undeleted::Published);

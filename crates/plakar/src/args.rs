@@ -2,9 +2,11 @@
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
-use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, SYNC};
+use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, SYNC, UNDELETE};
+use crate::tags;
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use plakar_engine::retention::Age;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -103,6 +105,15 @@ pub enum Command {
     /// Remove snapshots
     #[command(after_help = EXIT_CODES)]
     Rm(Rm),
+    /// Remove all snapshots but the newest
+    #[command(after_help = EXIT_CODES)]
+    Keep(Keep),
+    /// Remove the snapshots that no rule keeps
+    #[command(after_help = PRUNE)]
+    Prune(Prune),
+    /// Show snapshots again that were removed
+    #[command(after_help = UNDELETE)]
+    Undelete(Undelete),
     /// Give back the space of what no snapshot needs any more
     #[command(after_help = CLEANUP)]
     Cleanup(Cleanup),
@@ -191,8 +202,14 @@ pub struct Push {
     /// Take files of the same size and modification time for unchanged, even without hints
     #[arg(long)]
     pub trust_mtime: bool,
-    /// Give the snapshot a tag; may be repeated
-    #[arg(long = "tag", value_name = "TAG", action = clap::ArgAction::Append)]
+    /// Give the snapshot a tag; may be repeated, or several with commas
+    #[arg(
+        long = "tag",
+        value_name = "TAG",
+        action = clap::ArgAction::Append,
+        value_delimiter = ',',
+        value_parser = tags::parse,
+    )]
     pub tags: Vec<String>,
     /// Seconds between announcements of what was stored so far
     #[arg(long, hide = true, value_name = "SECONDS")]
@@ -211,6 +228,15 @@ pub struct Ls {
     /// List everything beneath, with full paths
     #[arg(long)]
     pub recursive: bool,
+    /// List only snapshots with this tag; may be repeated: those with all of them
+    #[arg(
+        long = "tag",
+        value_name = "TAG",
+        action = clap::ArgAction::Append,
+        value_delimiter = ',',
+        value_parser = tags::parse,
+    )]
+    pub tags: Vec<String>,
     /// What to list; without, the snapshots
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub references: Vec<OsString>,
@@ -270,6 +296,82 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Rm {
     /// The snapshots to remove
+    #[arg(value_name = "SNAPSHOT")]
+    pub references: Vec<OsString>,
+}
+
+/// `keep`.
+#[derive(Debug, Args)]
+pub struct Keep {
+    /// How many to keep
+    #[arg(value_name = "N")]
+    pub number: Option<String>,
+}
+
+/// `prune`.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Keep the N newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_last: Option<u64>,
+    /// Keep the newest of each of the N latest hours that have any
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_hourly: Option<u64>,
+    /// The same with days
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_daily: Option<u64>,
+    /// The same with weeks, Monday to Sunday
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_weekly: Option<u64>,
+    /// The same with months
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_monthly: Option<u64>,
+    /// The same with years
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_yearly: Option<u64>,
+    /// Keep what is at most so much older than the newest, as 30d or 1y6m12h
+    #[arg(long, value_name = "DURATION")]
+    pub keep_within: Option<Age>,
+    /// Keep what has this tag; may be repeated, or several with commas
+    #[arg(
+        long = "keep-tag",
+        value_name = "TAG",
+        action = clap::ArgAction::Append,
+        value_delimiter = ',',
+        value_parser = tags::parse,
+    )]
+    pub keep_tags: Vec<String>,
+    /// What snapshots have in common that are looked at together, with commas
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',', default_value = "host,roots")]
+    pub group_by: Vec<GroupBy>,
+    /// Remove nothing that was received a shorter time ago
+    #[arg(long, value_name = "DURATION", default_value_t = Age::days(1))]
+    pub min_age: Age,
+    /// Believe what snapshots say of their time, however late they were received
+    #[arg(long)]
+    pub trust_times: bool,
+    /// Show what each snapshot is kept by, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What makes a group of snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GroupBy {
+    /// The host they were pushed from.
+    Host,
+    /// The paths that were pushed.
+    Roots,
+    /// Their tags.
+    Tags,
+    /// All are one group.
+    None,
+}
+
+/// `undelete`.
+#[derive(Debug, Args)]
+pub struct Undelete {
+    /// The snapshots to show again; without, those are listed of which something is left
     #[arg(value_name = "SNAPSHOT")]
     pub references: Vec<OsString>,
 }

@@ -25,6 +25,39 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `prune`.
+pub const PRUNE: &str = "\
+A snapshot stays if any rule keeps it. Snapshots of other hosts or of other paths are counted apart, unless -group-by says
+otherwise. Hours, days, weeks, months and years are those of UTC, as in 'ls'. A policy that would keep nothing, be it of one
+group only, is refused.
+
+A snapshot counts at the time it claims, but not later than it was received. One that was received more than 48 hours
+before or after that displaces no other: so a clock that is wrong costs no snapshot, nor does a sync of old ones. With
+-trust-times, where everything came from somebody trusted, it does.
+
+What is removed can be undeleted until 'plakar cleanup' gives back its space.
+
+Exit codes:
+   0  all done
+   1  failed, or refused: nothing was removed
+   2  not understood
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
+/// Below the help of `undelete`.
+pub const UNDELETE: &str = "\
+A snapshot can be shown again until 'plakar cleanup' has deleted some of it. Then it is told what is gone, and it is not
+shown. What others removed in their copies stays removed there.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found, or some of a snapshot is gone: it is not shown
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `clone`.
 pub const CLONE: &str = "\
 A copy is a repository of its own with the same snapshots, opened by the same passphrases; making it needs none. Every

@@ -22,6 +22,7 @@ mod refs;
 mod repo;
 mod room;
 mod several;
+mod tags;
 mod units;
 mod verified;
 
@@ -96,6 +97,9 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Info(args) => commands::info::run(context, args),
         Command::Check(args) => commands::check::run(context, args),
         Command::Rm(args) => commands::rm::run(context, args),
+        Command::Keep(args) => commands::keep::run(context, args),
+        Command::Prune(args) => commands::prune::run(context, args),
+        Command::Undelete(args) => commands::undelete::run(context, args),
         Command::Adopt => commands::adopt::run(context),
         Command::Key { command } => commands::key::run(context, command),
         Command::Cleanup(args) => commands::cleanup::run(context, args),

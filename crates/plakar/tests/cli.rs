@@ -112,8 +112,8 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     let expected = [
-        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "cleanup", "clone", "sync", "heal",
-        "status", "adopt", "key", "version", "help",
+        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "keep", "prune", "undelete", "cleanup",
+        "clone", "sync", "heal", "status", "adopt", "key", "version", "help",
     ];
     assert_eq!(commands, expected);
     for command in &expected[..expected.len() - 1] {
@@ -346,6 +346,8 @@ fn commands_ask_for_what_they_need() {
     let uuid = &world.uuids()[0];
     world.fails("pull", 2, "need at least one snapshot ID to pull");
     world.fails("rm", 2, "need at least one snapshot ID to rm");
+    world.fails("keep", 2, "need a number of snapshots to keep");
+    world.fails("prune", 2, "a policy without a rule would keep nothing");
     world.fails("ls -recursive", 2, "need at least one snapshot ID to ls -recursive");
     world.fails("cat", 2, "cat: at least one parameter is required");
     world.fails(&format!("cat {uuid}"), 2, &format!("cat: missing filename for snapshot {uuid}"));

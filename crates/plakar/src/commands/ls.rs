@@ -17,8 +17,12 @@ pub fn run(context: &Context, args: &Ls) -> Result<Code> {
     if args.recursive && args.references.is_empty() {
         return Err(Failure::usage("need at least one snapshot ID to ls -recursive"));
     }
+    if !args.tags.is_empty() && !args.references.is_empty() {
+        return Err(Failure::usage("ls: -tag is about snapshots: leave out SNAPSHOT, or the tag"));
+    }
     let repository = repo::unlock(context, Purpose::Read)?.open(context)?;
-    let snapshots = repository.state().snapshots();
+    let mut snapshots = repository.state().snapshots();
+    snapshots.retain(|snapshot| args.tags.iter().all(|tag| snapshot.row.tags.contains(tag)));
     let mut data = Data::begin()?;
     if args.references.is_empty() {
         for snapshot in &snapshots {

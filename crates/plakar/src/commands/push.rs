@@ -7,6 +7,7 @@ use crate::format;
 use crate::output::{Data, Output, Progress};
 use crate::own::Own;
 use crate::repo::{self, Purpose};
+use crate::tags;
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
 use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
@@ -26,6 +27,7 @@ const CHECKPOINT_SECONDS_MIN: f64 = 0.05;
 pub fn run(context: &Context, args: &Push) -> Result<Code> {
     let output = &context.output;
     let checkpoints = checkpoints(args.checkpoint_every)?;
+    let tags = tags::several(&args.tags).map_err(Failure::usage)?;
     let typed = if args.paths.is_empty() { vec![OsString::from(".")] } else { args.paths.clone() };
     // What is not there is told before a passphrase is asked for.
     let roots = walk(&typed)?.roots().to_vec();
@@ -38,7 +40,7 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     let options = PushOptions {
         user: context.username(),
         command: context.command_line.clone(),
-        tags: args.tags.clone(),
+        tags,
         author: Author { replica: unlocked.replica().id, writer: context.local.writer(output) },
         now: now(),
         workers: context.workers,

@@ -1,7 +1,7 @@
 //! Cleanup: giving back the space of what no snapshot needs any more.
 //!
 //! Any number of pushes, syncs and other cleanups may run meanwhile: there is no lock, and no clock has a say in what is
-//! safe. The order is that of a [`Collector`](crate::protocol::Collector):
+//! safe. The order is that of a [`Collector`]:
 //!
 //! 1. Everything that visible snapshots and unfinished sessions need is noted (`live`, `walk`).
 //! 2. Packs are chosen (`plan`): those that nobody needs, those that a quarter is not needed of, those that an earlier

@@ -1,7 +1,7 @@
 //! Heal: giving a repository back what it has lost, from other repositories.
 //!
 //! 1. What is damaged or missing in `log/`, `admin/` and `index/` is fetched from a repository of the same domain that has
-//!    the same object ([`objects`]).
+//!    the same object (`objects`).
 //! 2. Every pack is read, as `check` does. Copies that are not what they must be, or cannot be read, are noted as bad, so
 //!    that nobody relies on them any more; no pack is deleted.
 //! 3. Every visible snapshot is walked. An item that was not seen with the right bytes is stored anew: from another

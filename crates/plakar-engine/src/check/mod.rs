@@ -139,7 +139,8 @@ pub(crate) fn segments(repo: &Repository) -> Result<Vec<(ObjectHash, String)>> {
     Ok(damaged)
 }
 
-fn hash_object(repo: &Repository, name: &plakar_store::Name, hash: &ObjectHash) -> Result<()> {
+/// Proves that a stored object has the bytes that the hash in its name says.
+pub(crate) fn hash_object(repo: &Repository, name: &plakar_store::Name, hash: &ObjectHash) -> Result<()> {
     const PIECE: u64 = 1 << 20;
     let store = &repo.base().store;
     let len = store.len(name)?;

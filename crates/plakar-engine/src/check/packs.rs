@@ -7,8 +7,8 @@ use crate::block::{Block, ItemId};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
 use crate::log::fact::Bad;
-use crate::pack::{PACK_BYTES_MAX, decode_pack, pack_name};
-use crate::repository::Repository;
+use crate::pack::{BlockEntry, PACK_BYTES_MAX, decode_pack, pack_name};
+use crate::repository::{Repository, Unlocked};
 use plakar_store::ErrorKind;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -48,6 +48,30 @@ pub fn verify(
     let view = &repo.state().view;
     let mut packs: Vec<ObjectHash> = view.announced_packs().filter(|pack| !view.dead(*pack)).collect();
     packs.sort_unstable();
+    let Examined { items, bytes, damage } = examine(repo, &packs, true, workers, progress, interrupted)?;
+    let bad = damage.tell(repo, problem)?;
+    Ok(Verified { items, bytes, bad })
+}
+
+/// What was found in packs.
+pub struct Examined {
+    /// A number for each item that was proven, sorted, if they are to be remembered.
+    items: Vec<u64>,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is wrong.
+    pub damage: Damage,
+}
+
+/// Reads these packs.
+pub fn examine(
+    repo: &Repository,
+    packs: &[ObjectHash],
+    remember: bool,
+    workers: usize,
+    progress: &mut dyn FnMut(u64),
+    interrupted: &AtomicBool,
+) -> Result<Examined> {
     let next = AtomicUsize::new(0);
     let bytes = AtomicU64::new(0);
     let running = AtomicUsize::new(workers.clamp(1, packs.len().max(1)));
@@ -60,6 +84,9 @@ pub fn verify(
             }
             let mut damage = Damage::default();
             let result = verify_pack(repo, pack, &mut items, &mut damage);
+            if !remember {
+                items.clear();
+            }
             let mut found = found.lock().expect("no panic while held");
             found.1.append(damage);
             match result {
@@ -98,26 +125,26 @@ pub fn verify(
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    let bad = damage.tell(repo, problem)?;
     items.sort_unstable();
     items.dedup();
-    Ok(Verified { items, bytes: bytes.into_inner(), bad })
+    Ok(Examined { items, bytes: bytes.into_inner(), damage })
 }
 
 /// What is wrong with packs.
 #[derive(Default)]
-struct Damage {
+pub struct Damage {
     /// Single blocks, and what to say.
-    blocks: Vec<(Bad, String)>,
+    pub blocks: Vec<(Bad, String)>,
     /// Packs that are gone, cannot be read, or are not the bytes their name says.
-    broken: Vec<Broken>,
+    pub broken: Vec<Broken>,
 }
 
 /// A pack of which nothing was proven.
-struct Broken {
-    pack: ObjectHash,
+pub struct Broken {
+    /// The pack.
+    pub pack: ObjectHash,
     /// What to say.
-    what: String,
+    pub what: String,
     is_denied: bool,
 }
 
@@ -174,8 +201,26 @@ fn verify_pack(
     let name = pack_name(hash);
     let bytes = base.store.get(&name, PACK_BYTES_MAX)?;
     let whole = *blake3::hash(&bytes).as_bytes() == hash.0;
-    let mut healthy = true;
     let directory = decode_pack(&name, &bytes, &base.sealer)?;
+    let healthy = verify_blocks(base, hash, &directory, &bytes, items, damage);
+    if !whole && healthy {
+        // What nobody reads is damaged: nothing is lost with it, but nothing says so of the next byte.
+        return Err(Error::damaged(name, "its bytes do not hash to its name"));
+    }
+    Ok(bytes.len() as u64)
+}
+
+/// Proves the blocks of a pack that has these bytes. `false` when one is not what it must be.
+pub fn verify_blocks(
+    base: &Unlocked,
+    hash: &ObjectHash,
+    directory: &[BlockEntry],
+    bytes: &[u8],
+    items: &mut Vec<u64>,
+    damage: &mut Damage,
+) -> bool {
+    let name = pack_name(hash);
+    let mut healthy = true;
     for entry in directory {
         let object = format!("{name}, block at {}", entry.offset);
         let sealed = bytes[entry.offset as usize..][..entry.sealed_len as usize].to_vec();
@@ -203,9 +248,5 @@ fn verify_pack(
             }
         }
     }
-    if !whole && healthy {
-        // What nobody reads is damaged: nothing is lost with it, but nothing says so of the next byte.
-        return Err(Error::damaged(name, "its bytes do not hash to its name"));
-    }
-    Ok(bytes.len() as u64)
+    healthy
 }

@@ -18,6 +18,8 @@ pub const UNDELETE: u8 = 3;
 pub const RESUMED: u8 = 4;
 /// What a clone publishes itself.
 pub const CLONED: u8 = 5;
+/// What announces packs for whoever stored them.
+pub const REPAIR: u8 = 6;
 pub const RESCUE: u8 = 8;
 
 pub const MAX_ACTORS: usize = 6;
@@ -92,6 +94,8 @@ pub enum Actor {
     UndeleteBare,
     /// Puts a checkpoint of all that may be covered, then deletes that.
     Fold,
+    /// Lists the packs there are, then announces those that are not dead, whosever they are: a repair.
+    Announce,
     Clone(Cloner),
 }
 

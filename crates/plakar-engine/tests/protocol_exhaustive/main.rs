@@ -140,6 +140,10 @@ const PINNED: &[&str] = &["published", "base held", "base lost", "deleted", "sto
 const RESCUED: &[&str] =
     &["published", "deleted", "rescue needed", "rescued", "rescued again", "rescue came late"];
 
+// With somebody who announces packs for others.
+const REPAIRED: &[&str] =
+    &["published", "stored again", "deleted", "announced for others", "announced what is marked"];
+
 // And in a world that is cloned.
 const CLONED: &[&str] = &["cloned", "admin moved", "taken while it grew", "pack gone before it was copied"];
 const CLONED_FROM_RESCUES: &[&str] =
@@ -168,6 +172,11 @@ worlds! {
     a_push_on_another_and_two_collectors: RESCUED, [w(W1), on_top_of(W2, W1), g(0), g(1)];
     a_push_on_another_with_both_bases_removed: PINNED,
         [w(W1), on_top_of(W2, W1), eager(0), RM, Actor::Remove(W1)];
+    a_repair_a_writer_an_eager_collector_and_a_removal: REPAIRED, [w(W1), eager(0), RM, Actor::Announce];
+    a_repair_two_writers_and_a_collector: &["published", "announced for others"],
+        [w(W1), w(W2), g(0), Actor::Announce];
+    a_repair_and_two_eager_collectors: &["rescued", "announced for others", "announced what is marked"],
+        [eager(0), eager(1), Actor::Announce];
     a_clone_of_a_writer_a_collector_and_a_removal: CLONED, [w(W1), g(0), RM, cloner()];
     a_clone_of_a_writer_and_an_eager_collector: CLONED_FROM_RESCUES, [w(W1), eager(0), cloner()];
     a_clone_of_two_collectors_and_a_removal: CLONED_FROM_RESCUES, [eager(0), g(1), RM, cloner()];

@@ -11,6 +11,8 @@ use crate::cast::{F, MAX_ACTORS};
 pub enum Local {
     Start,
     Done,
+    /// The packs that were there.
+    Listed(u64),
     // Pushing.
     PinLook(Pinning<u8, u8>),
     LateFact(Box<Local>, F),

@@ -254,6 +254,31 @@ impl World {
         self.wrong_copy(state)
     }
 
+    fn announce(&mut self, state: &State, local: &Local, out: &mut dyn FnMut(&mut World, u32, u64, Local)) {
+        match *local {
+            Local::Start => {
+                let view = self.view(state.facts, Reader::Anybody);
+                let dead = view.dead_packs().fold(0, |all, pack| all | 1u64 << pack);
+                let listed = state.packs & !dead;
+                if (0..64).any(|pack| listed >> pack & 1 == 1 && !view.announced(pack)) {
+                    out(self, state.facts, state.packs, Local::Listed(listed));
+                }
+            }
+            Local::Listed(packs) => {
+                let packs: Vec<u8> = (0..64).filter(|pack| packs >> pack & 1 == 1).collect();
+                let view = self.view(state.facts, Reader::Anybody);
+                if packs.iter().any(|pack| view.marked(*pack)) {
+                    self.seen.insert("announced what is marked");
+                }
+                let fact = Fact::Prepared { session: REPAIR, pins: vec![], packs, root: Root::None };
+                let facts = self.put(state.facts, fact);
+                self.seen.insert("announced for others");
+                out(self, facts, state.packs, Local::Done);
+            }
+            _ => {}
+        }
+    }
+
     /// Every state that one request of `actor` leads to. What it depends on is small, so it is remembered.
     pub fn steps(&mut self, number: usize, state: &State) -> Rc<[Step]> {
         let key = (number as u8, state.at[number], state.facts, state.packs);
@@ -273,6 +298,7 @@ impl World {
             Actor::Push(push) => self.push(&push, state, &local, &mut out),
             Actor::Collect(collect) => self.collect(&collect, state, &local, &mut out),
             Actor::Fold => self.sweep(state, &local, &mut out),
+            Actor::Announce => self.announce(state, &local, &mut out),
             // It changes nothing that anybody else sees.
             Actor::Clone(_) => {}
             Actor::Remove(session) => {

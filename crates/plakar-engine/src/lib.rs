@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod push;
 pub mod read;
 pub mod record;
+pub mod repair;
 pub mod repository;
 pub mod retention;
 pub mod source;

@@ -33,6 +33,7 @@ use crate::write::{SessionOptions, fold_all, put_facts};
 use going::Going;
 use live::Live;
 use plakar_store::Store;
+pub(crate) use plan::silent;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -186,7 +187,7 @@ impl Run<'_> {
             let why = "its store does not promise to list everything that was put, so nothing can be deleted safely";
             return Err(Error::Refused(format!("{}: {why}", repo.location())));
         }
-        let revokes = plan::silent(repo, options);
+        let revokes = plan::silent(repo, &|received_ms| options.is_old(received_ms));
         self.look(repo, &revokes, &BTreeSet::new())?;
         let sizes = plan::sizes(&*repo.base().store)?;
         Ok((plan::choose(repo, &self.live, &sizes, revokes, options), sizes))

@@ -61,8 +61,8 @@ pub struct Chosen {
     pub estimate: Estimate,
 }
 
-/// The unfinished sessions of which nothing was heard for `options.grace`.
-pub fn silent(repo: &Repository, options: &CleanupOptions) -> BTreeSet<SessionId> {
+/// The unfinished sessions of which nothing was heard since a time that `is_old`, given in milliseconds since 1970.
+pub fn silent(repo: &Repository, is_old: &dyn Fn(i64) -> bool) -> BTreeSet<SessionId> {
     let mut heard = HashMap::new();
     for (_, object) in repo.log().objects() {
         for fact in &object.facts {
@@ -73,7 +73,7 @@ pub fn silent(repo: &Repository, options: &CleanupOptions) -> BTreeSet<SessionId
         }
     }
     let view = &repo.state().view;
-    let silent = |session: &SessionId| heard.get(session).is_none_or(|at| options.is_old(*at));
+    let silent = |session: &SessionId| heard.get(session).is_none_or(|at| is_old(*at));
     view.unfinished_sessions().filter(silent).collect()
 }
 

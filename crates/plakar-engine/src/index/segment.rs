@@ -458,6 +458,29 @@ impl Segment {
         Ok(())
     }
 
+    /// Calls `each` with every row of the pages that can be read, whatever is wrong with the others.
+    pub(crate) fn for_each_readable(
+        &self,
+        sealer: &Sealer,
+        each: &mut dyn FnMut(ItemKind, &[u8; super::ID_PREFIX_LEN], &Location),
+    ) -> Result<()> {
+        for run in self.runs() {
+            for &(at, len) in &run.pages {
+                let page = Run { kind: run.kind, pages: vec![(at, len)], at, len };
+                let sealed = self.source.range(at, len);
+                let mut row = |kind, id: &[u8; super::ID_PREFIX_LEN], place: &Location| {
+                    each(kind, id, place);
+                    Ok(())
+                };
+                match sealed.and_then(|sealed| self.for_each_in(&page, &sealed, sealer, &mut row)) {
+                    Err(e) if !(e.is_damage() || e.is_not_found()) => return Err(e),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Its rows in runs of pages, in order, as whoever reads all of them reads them.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
         self.shards.iter().flat_map(|shard| {

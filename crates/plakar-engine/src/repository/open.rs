@@ -351,7 +351,7 @@ impl Repository {
         self.loaded.get(hash)
     }
 
-    /// The segments that could not be opened.
+    /// The segments that count and could not be opened, with the reason.
     pub(crate) fn damaged_segments(&self) -> impl Iterator<Item = &(ObjectHash, Error)> {
         self.damaged_segments.iter()
     }

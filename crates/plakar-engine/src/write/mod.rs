@@ -10,5 +10,5 @@ mod session;
 
 pub(crate) use fold::fold_all;
 pub use pipeline::Stored;
-pub(crate) use session::put_facts;
 pub use session::{Ended, Owner, Session, SessionOptions, mark_bad, remove};
+pub(crate) use session::{put_facts, put_segment};

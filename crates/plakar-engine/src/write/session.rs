@@ -598,7 +598,7 @@ pub(crate) fn put_facts(
 
 /// Makes a segment of rows: an object of its own, durable after the next barrier, unless it is small enough to travel in
 /// a fact. It is proven to list just these rows, and what was put is read back whole first.
-pub(super) fn put_segment(
+pub(crate) fn put_segment(
     rows: &mut SegmentBuilder,
     store: &dyn Store,
     author: &Author,

@@ -2,7 +2,7 @@
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
-use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, SYNC, UNDELETE};
+use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SYNC, UNDELETE};
 use crate::tags;
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -129,6 +129,9 @@ pub enum Command {
     /// Get back what the repository has lost from others that have it
     #[command(after_help = HEAL, override_usage = "plakar heal [FLAGS] from REPOSITORY...")]
     Heal(Heal),
+    /// Make the index good again, and note what is damaged
+    #[command(after_help = REPAIR)]
+    Repair(Repair),
     /// List which snapshots are where, and when they were checked
     #[command(after_help = EXIT_CODES)]
     Status(Status),
@@ -430,6 +433,20 @@ pub struct Heal {
     /// `from`, and repositories
     #[arg(value_name = "REPOSITORY", hide = true)]
     pub words: Vec<OsString>,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not read file contents
+    #[arg(long)]
+    pub fast: bool,
+    /// How long to leave alone pushes that never ended
+    #[arg(long, value_name = "TIME", value_parser = units::seconds, default_value = "7d")]
+    pub grace: i64,
 }
 
 /// `status`.

@@ -121,6 +121,20 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `repair`.
+pub const REPAIR: &str = "\
+What the index has lost is listed again out of the packs, and blocks that are damaged are noted, so that nobody relies on
+them. Nothing is deleted, and pushes and syncs may run meanwhile. What a snapshot needs and nobody has here is named;
+'plakar heal' may get it from another repository.
+
+Exit codes:
+   0  all done: everything is whole
+   1  failed
+   2  not understood
+   4  damage found that could not be made good; with -dry-run, any damage
+  10  no repository there
+  11  wrong passphrase";
+
 /// What plakar is.
 pub const ABOUT: &str = "Deduplicating, encrypted backups.";
 

@@ -106,6 +106,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Clone(args) => commands::clone::run(context, args),
         Command::Sync(args) => commands::sync::run(context, args),
         Command::Heal(args) => commands::heal::run(context, args),
+        Command::Repair(args) => commands::repair::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
         Command::Version => commands::version::run(context),
     }

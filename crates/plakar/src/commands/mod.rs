@@ -14,6 +14,7 @@ pub mod ls;
 pub mod prune;
 pub mod pull;
 pub mod push;
+pub mod repair;
 pub mod rm;
 pub mod status;
 pub mod sync;

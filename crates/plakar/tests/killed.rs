@@ -98,7 +98,7 @@ fn a_push_ended_at_any_moment_loses_nothing_and_is_gone_on_with() {
     );
     assert_eq!(of(&tally.kills), kills);
     // Else it proves nothing.
-    assert!(of(&tally.resumed) * 5 >= kills || kills < 50, "too few were ended between checkpoint and end");
+    assert!(of(&tally.resumed) * 10 >= kills || kills < 50, "too few were ended between checkpoint and end");
     assert!(of(&tally.polite) * 10 >= kills || kills < 50, "too few were ended politely");
 }
 
@@ -121,7 +121,7 @@ fn a_pull_that_is_ended_leaves_whole_files_only() {
     };
     let began = Instant::now();
     assert!(finish(pull("whole"), A_WHILE, "a pull").status.success());
-    let takes = began.elapsed();
+    let mut takes = began.elapsed();
     assert_same(&before, &look(&world.path("work/whole")));
     let mut ended = 0;
     for n in 0..12 {
@@ -131,7 +131,10 @@ fn a_pull_that_is_ended_leaves_whole_files_only() {
         let output = finish(child, A_WHILE, "a pull");
         let err = String::from_utf8(output.stderr).unwrap();
         match output.status.code() {
-            Some(0) => assert_eq!(err, ""),
+            Some(0) => {
+                assert_eq!(err, "");
+                takes = takes.mul_f64(0.8);
+            }
             Some(1) => assert_eq!(err, "plakar: interrupted\n"),
             Some(code) => panic!("{code}: {err}"),
             None => assert!(!world.path("work/out").exists()),
@@ -157,7 +160,7 @@ struct Series {
     number: u64,
     /// What each snapshot holds, in order.
     held: Vec<(String, BTreeMap<PathBuf, Look>)>,
-    /// What an undisturbed push takes, and puts.
+    /// What an undisturbed push is thought to take, and what it puts.
     takes: Duration,
     puts: u64,
     encrypted: bool,
@@ -324,6 +327,9 @@ impl Series {
             _ => &tally.resumed,
         };
         which.fetch_add(1, Ordering::Relaxed);
+        // The machine may have less or more to do than when the undisturbed push was timed: so that about one in seven
+        // comes too late, whatever the machine does.
+        self.takes = self.takes.mul_f64(if published == 1 { 0.8 } else { 1.04 });
         if published == 1 {
             let uuid = now.lines().last().unwrap()[20..58].trim().to_owned();
             self.held.push((uuid, look(&self.world.path("work/tree"))));

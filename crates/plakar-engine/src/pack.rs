@@ -80,9 +80,10 @@ pub struct FinishedPack {
 }
 
 impl PackWriter {
-    /// An empty pack, sealed like this; room for about `capacity` bytes is taken at once.
-    pub fn new(sealer: &Sealer, capacity: usize) -> PackWriter {
-        let mut bytes = Vec::with_capacity(capacity);
+    /// An empty pack, sealed like this, in `memory`: what is there gives way.
+    pub fn new(sealer: &Sealer, memory: Vec<u8>) -> PackWriter {
+        let mut bytes = memory;
+        bytes.clear();
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[1, sealer.suite() as u8, 0, 0, 0, 0, 0, 0]);
         bytes.extend_from_slice(&sealer.epoch().0);

@@ -526,7 +526,7 @@ proptest! {
         let keys = samples::keys();
         for sealer in [samples::sealer(), samples::plain_sealer()] {
             let mut blocks = BlockSealer::new(Compression { level, verify: true });
-            let mut pack = pack::PackWriter::new(&sealer, 0);
+            let mut pack = pack::PackWriter::new(&sealer, Vec::new());
             for kind in [ItemKind::Chunk, ItemKind::Node] {
                 let mut open = OpenBlock::new(kind);
                 items.iter().for_each(|item| open.push(ItemId::of(kind, item, &keys).id, item));

@@ -139,8 +139,8 @@ impl DirStore {
         }
     }
 
-    fn read(&self, name: &Name, file: &File, offset: u64, len: usize) -> Result<Vec<u8>> {
-        read::exact(file, offset, len).map_err(|e| match e.kind() {
+    fn read(&self, name: &Name, file: &File, offset: u64, len: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        read::exact(file, offset, len, bytes).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.refusal(ErrorKind::Short, name),
             _ => self.error("read", name, e),
         })
@@ -155,13 +155,21 @@ impl ReadStore for DirStore {
             let what = format!("{name}, {len} bytes at {offset} of {there}");
             return Err(self.refusal(ErrorKind::Short, what));
         }
-        self.read(name, &file, offset, len)
+        let mut bytes = Vec::new();
+        self.read(name, &file, offset, len, &mut bytes)?;
+        Ok(bytes)
     }
 
     fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.get_into(name, max, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
         let (file, len) = self.file(name, false)?;
         match usize::try_from(len) {
-            Ok(len) if len <= max => self.read(name, &file, 0, len),
+            Ok(len) if len <= max => self.read(name, &file, 0, len, bytes),
             _ => Err(self.refusal(ErrorKind::TooLarge, format!("{name}, {len} bytes"))),
         }
     }

@@ -86,6 +86,13 @@ pub trait ReadStore: Send + Sync {
     /// that a hostile store cannot make a reader allocate without end.
     fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>>;
 
+    /// As [`get`](Self::get), into memory that is there already: what was in `bytes` gives way. After an error it holds
+    /// anything. For whoever reads one large object after another.
+    fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        *bytes = self.get(name, max)?;
+        Ok(())
+    }
+
     /// The object's length in bytes.
     fn len(&self, name: &Name) -> Result<u64>;
 

@@ -185,7 +185,7 @@ pub fn packed_block() -> Vec<u8> {
 
 /// A pack of two blocks of chunks.
 pub fn pack(sealer: &Sealer) -> FinishedPack {
-    let mut pack = PackWriter::new(sealer, 0);
+    let mut pack = PackWriter::new(sealer, Vec::new());
     pack.push(sealed_block(&[b"hello", b"abc"], sealer));
     pack.push(sealed_block(&[&compressible()], sealer));
     pack.finish(sealer)

@@ -17,6 +17,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are held at once; one object that is longer may be held alone.
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
+/// A thread keeps its memory for the next object unless the last was longer than this.
+const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// One object to be copied.
 pub struct Job {
@@ -135,14 +137,16 @@ pub fn copy(
 
 /// What came of reading an object.
 enum Read {
-    Whole(Vec<u8>),
-    Damaged(Vec<u8>, &'static str),
+    Whole,
+    Damaged(&'static str),
     Failed(Error),
 }
 
 impl Shared<'_> {
     fn work(&self, sender: &SyncSender<Result<Event>>) -> Result<(), End> {
         let tell = |event| sender.send(Ok(event)).map_err(|_| End::Unheard);
+        // One object after another lies here: memory that was never touched costs as much as the copying.
+        let mut bytes = Vec::new();
         while !self.stop.load(Relaxed) && !self.interrupted.load(Relaxed) {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(mut job) = job else { break };
@@ -151,9 +155,9 @@ impl Shared<'_> {
                 continue;
             }
             let _share = self.budget.take(job.len);
-            let (bytes, wrong) = match self.read(&job) {
-                Read::Whole(bytes) => (bytes, None),
-                Read::Damaged(bytes, wrong) => (bytes, Some(wrong)),
+            let wrong = match self.read(&job, &mut bytes) {
+                Read::Whole => None,
+                Read::Damaged(wrong) => Some(wrong),
                 Read::Failed(error) => {
                     self.probe()?;
                     tell(Event::Unread { name: job.name, error })?;
@@ -189,26 +193,24 @@ impl Shared<'_> {
                 }
             }
             tell(Event::Done { bytes: bytes.len() as u64 })?;
+            if bytes.len() > KEPT_BYTES_MAX {
+                bytes = Vec::new();
+            }
         }
         Ok(())
     }
 
-    fn read(&self, job: &Job) -> Read {
-        let once = || match self.source.get(&job.name, job.kind.bytes_max()) {
-            Ok(bytes) => match job.kind.refute(&job.name, &bytes) {
-                None => Read::Whole(bytes),
-                Some(wrong) => Read::Damaged(bytes, wrong),
+    fn read(&self, job: &Job, bytes: &mut Vec<u8>) -> Read {
+        let mut once = || match self.source.get_into(&job.name, job.kind.bytes_max(), bytes) {
+            Ok(()) => match job.kind.refute(&job.name, bytes) {
+                None => Read::Whole,
+                Some(wrong) => Read::Damaged(wrong),
             },
             Err(e) => Read::Failed(e.into()),
         };
         match once() {
-            Read::Whole(bytes) => Read::Whole(bytes),
-            Read::Failed(_) => once(),
-            // The first bytes go before the second come: one object is held, not two.
-            Read::Damaged(bytes, _) => {
-                drop(bytes);
-                once()
-            }
+            Read::Whole => Read::Whole,
+            Read::Failed(_) | Read::Damaged(_) => once(),
         }
     }
 

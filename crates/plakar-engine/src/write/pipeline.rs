@@ -41,6 +41,8 @@ struct Shared {
 struct Inner {
     data: Option<PackWriter>,
     tree: Option<PackWriter>,
+    /// The memory of the last pack that was put, for the next: memory that was never touched costs as much as copying.
+    spare: Vec<u8>,
     /// Blocks and packs that are neither in a pack nor stored yet.
     working: usize,
     stored: Vec<Stored>,
@@ -220,11 +222,12 @@ impl Drop for Working<'_> {
 
 fn add(shared: &Shared, block: SealedBlock) -> Option<PackWriter> {
     let mut inner = shared.state.lock().expect("no panic while held");
+    let Inner { data, tree, spare, .. } = &mut *inner;
     let slot = match block.kind {
-        ItemKind::Chunk => &mut inner.data,
-        ItemKind::Node => &mut inner.tree,
+        ItemKind::Chunk => data,
+        ItemKind::Node => tree,
     };
-    let pack = slot.get_or_insert_with(|| PackWriter::new(&shared.sealer, 0));
+    let pack = slot.get_or_insert_with(|| PackWriter::new(&shared.sealer, std::mem::take(spare)));
     pack.push(block);
     if pack.len() >= shared.pack_bytes { slot.take() } else { None }
 }
@@ -239,7 +242,9 @@ fn put_packs(shared: &Shared, queue: &Receiver<PackWriter>) {
         match shared.store.put(&pack_name(&hash), &[&bytes]) {
             Ok(()) => {
                 let stored = Stored { hash, directory, len: bytes.len() as u64 };
-                shared.state.lock().expect("no panic while held").stored.push(stored);
+                let mut inner = shared.state.lock().expect("no panic while held");
+                inner.stored.push(stored);
+                inner.spare = bytes;
             }
             Err(e) => fail(shared, e.into()),
         }

@@ -1,4 +1,4 @@
-//! Reading a range of a file into memory of its own.
+//! Reading a range of a file into memory.
 
 use std::{cell::RefCell, fs::File, io, os::unix::fs::FileExt};
 
@@ -13,20 +13,20 @@ thread_local! {
     static PIECE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Exactly `len` bytes from `offset`; [`io::ErrorKind::UnexpectedEof`] when the file ends before.
+/// Exactly `len` bytes from `offset` into `bytes`, instead of what was there; [`io::ErrorKind::UnexpectedEof`] when the
+/// file ends before.
 ///
 /// Some processors copy about six times slower when the target lies a few bytes further into its page than
 /// the source does, and a large allocation read from the beginning of a file is just that case. So a large
 /// range is read in pieces, into a buffer that lies in its page as the range does in the file, and copied
 /// on from there: the price is one copy out of the processor's cache.
-pub fn exact(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+pub fn exact(file: &File, offset: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    bytes.try_reserve(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     if len < MAPPED_BYTES_MIN {
-        let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset)?;
-        return Ok(bytes);
+        bytes.resize(len, 0);
+        return file.read_exact_at(bytes, offset);
     }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     PIECE.with_borrow_mut(|buffer| {
         buffer.resize(PIECE_BYTES + PAGE_BYTES, 0);
         let aligned = buffer.as_ptr().align_offset(PAGE_BYTES);
@@ -36,7 +36,7 @@ pub fn exact(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
             file.read_exact_at(piece, offset + bytes.len() as u64)?;
             bytes.extend_from_slice(piece);
         }
-        Ok(bytes)
+        Ok(())
     })
 }
 
@@ -51,16 +51,15 @@ mod tests {
         let all: Vec<u8> = (0..600_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&all).unwrap();
+        let mut bytes = vec![7; 10];
         for offset in [0, 1, 16, 4080, 4096, 70_001] {
             for len in [0, 1, 65_536, 131_071, 131_072, 131_073, 196_608, 500_000] {
-                assert!(
-                    exact(&file, offset as u64, len).unwrap() == all[offset..][..len],
-                    "{len} at {offset}"
-                );
+                exact(&file, offset as u64, len, &mut bytes).unwrap();
+                assert!(bytes == all[offset..][..len], "{len} at {offset}");
             }
         }
         for (offset, len) in [(599_999, 2), (0, 600_001), (600_001, 1), (500_000, 200_000)] {
-            let error = exact(&file, offset, len).unwrap_err();
+            let error = exact(&file, offset, len, &mut bytes).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{len} at {offset}");
         }
     }

@@ -126,6 +126,13 @@ impl<S: ReadStore> ReadStore for Counting<S> {
         self.inner.get(name, max).map(|bytes| self.read(bytes))
     }
 
+    fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        self.count(Request::Get);
+        self.inner.get_into(name, max, bytes)?;
+        self.bytes_read.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
+    }
+
     fn len(&self, name: &Name) -> Result<u64> {
         self.count(Request::Len);
         self.inner.len(name)

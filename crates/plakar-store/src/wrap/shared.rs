@@ -19,6 +19,10 @@ macro_rules! points_to_a_store {
                 (**self).get(name, max)
             }
 
+            fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
+                (**self).get_into(name, max, bytes)
+            }
+
             fn len(&self, name: &Name) -> Result<u64> {
                 (**self).len(name)
             }

@@ -41,8 +41,8 @@ struct Shared {
 struct Inner {
     data: Option<PackWriter>,
     tree: Option<PackWriter>,
-    /// The memory of the last pack that was put, for the next: memory that was never touched costs as much as copying.
-    spare: Vec<u8>,
+    /// Memory of packs that were put, for the next: memory that was never touched costs as much as copying.
+    spare: Vec<Vec<u8>>,
     /// Blocks and packs that are neither in a pack nor stored yet.
     working: usize,
     stored: Vec<Stored>,
@@ -76,7 +76,7 @@ impl Pipeline {
             changed: Condvar::new(),
         });
         let (blocks, block_queue) = sync_channel::<OpenBlock>(4 * workers);
-        let (packs, pack_queue) = sync_channel::<PackWriter>(1);
+        let (packs, pack_queue) = sync_channel::<PackWriter>(0);
         let block_queue = Arc::new(Mutex::new(block_queue));
         let mut threads = Vec::new();
         for _ in 0..workers {
@@ -227,7 +227,11 @@ fn add(shared: &Shared, block: SealedBlock) -> Option<PackWriter> {
         ItemKind::Chunk => data,
         ItemKind::Node => tree,
     };
-    let pack = slot.get_or_insert_with(|| PackWriter::new(&shared.sealer, std::mem::take(spare)));
+    let pack = slot.get_or_insert_with(|| {
+        // What is not touched of it costs nothing.
+        let room = || Vec::with_capacity(shared.pack_bytes + shared.pack_bytes / 8);
+        PackWriter::new(&shared.sealer, spare.pop().unwrap_or_else(room))
+    });
     pack.push(block);
     if pack.len() >= shared.pack_bytes { slot.take() } else { None }
 }
@@ -244,7 +248,7 @@ fn put_packs(shared: &Shared, queue: &Receiver<PackWriter>) {
                 let stored = Stored { hash, directory, len: bytes.len() as u64 };
                 let mut inner = shared.state.lock().expect("no panic while held");
                 inner.stored.push(stored);
-                inner.spare = bytes;
+                inner.spare.push(bytes);
             }
             Err(e) => fail(shared, e.into()),
         }

@@ -1,7 +1,7 @@
 //! A push may be ended at any moment, politely or not: every earlier snapshot stays whole, `check` finds nothing, and the
-//! next push stores at most what came after the last checkpoint.
+//! next push stores at most what came after the last checkpoint. In a folder, and in an SQLite database.
 //!
-//! `PLAKAR_KILLS` says how many pushes are ended (200), `PLAKAR_KILLS_SEED` repeats a run.
+//! `PLAKAR_KILLS` says how many pushes are ended in each (200), `PLAKAR_KILLS_SEED` repeats a run.
 
 mod common;
 
@@ -11,11 +11,12 @@ use plakar_engine::id::ObjectHash;
 use plakar_engine::pack::pack_name;
 use plakar_engine::repository::{Locked, Repository};
 use plakar_store::{DirStore, ReadStore};
+use plakar_store_sqlite::SqliteStore;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +65,15 @@ struct Tally {
 
 #[test]
 fn a_push_ended_at_any_moment_loses_nothing_and_is_gone_on_with() {
+    pushes_are_ended(false);
+}
+
+#[test]
+fn nor_does_one_into_a_database() {
+    pushes_are_ended(true);
+}
+
+fn pushes_are_ended(sqlite: bool) {
     // Again and again new files are pushed, and the push is ended by one signal or another at a random moment; then
     // everything is looked at, and the same push is made again to its end.
     let kills = variable("PLAKAR_KILLS").unwrap_or(200);
@@ -82,7 +92,7 @@ fn a_push_ended_at_any_moment_loses_nothing_and_is_gone_on_with() {
                         return;
                     }
                     let rounds = SERIES.min(kills - number * SERIES);
-                    Series::new(seed, number).run(rounds, &tally);
+                    Series::new(seed, number, sqlite).run(rounds, &tally);
                 }
             });
         }
@@ -164,6 +174,7 @@ struct Series {
     takes: Duration,
     puts: u64,
     encrypted: bool,
+    sqlite: bool,
 }
 
 /// What is announced, and what lies there.
@@ -181,19 +192,23 @@ impl Seen {
 }
 
 impl Series {
-    fn new(seed: u64, number: u64) -> Series {
+    fn new(seed: u64, number: u64, sqlite: bool) -> Series {
         let mut random = Random(seed ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d));
         let words = (0..4096)
             .map(|_| (0..2 + random.below(8)).map(|_| char::from(b'a' + random.below(26) as u8)).collect())
             .collect();
         let encrypted = number.is_multiple_of(2);
-        let world = World::new().with("PLAKAR_PASSPHRASE", "secret");
+        let mut world = World::new().with("PLAKAR_PASSPHRASE", "secret");
+        if sqlite {
+            let database = format!("sqlite://{}", world.text("home/store.db"));
+            world.set("PLAKAR_REPOSITORY", &database);
+        }
         world.ok(&format!("create -compression small{}", if encrypted { "" } else { " -no-encryption" }));
         for n in 0..20 {
             world.write(&format!("tree/old/{n}"), tree::noise(n, 3000));
         }
         let (takes, puts) = (Duration::ZERO, 0);
-        Series { world, random, words, number, held: Vec::new(), takes, puts, encrypted }
+        Series { world, random, words, number, held: Vec::new(), takes, puts, encrypted, sqlite }
     }
 
     /// New files in the place of those before.
@@ -210,7 +225,10 @@ impl Series {
     }
 
     fn repository(&self) -> (Repository, Arc<dyn ReadStore>) {
-        let store = Arc::new(DirStore::open(self.world.path("home/.plakar/store")).unwrap());
+        let store: Arc<dyn ReadStore> = match self.sqlite {
+            true => Arc::new(SqliteStore::open(self.world.path("home/store.db")).unwrap()),
+            false => Arc::new(DirStore::open(self.world.path("home/.plakar/store")).unwrap()),
+        };
         let passphrase = self.encrypted.then_some(&b"secret"[..]);
         let repository = Locked::open(store.clone()).unwrap().unlock(passphrase).unwrap().open().unwrap();
         (repository, store)
@@ -222,7 +240,13 @@ impl Series {
         let announced: BTreeSet<_> = repository.state().view.announced_packs().collect();
         // What is announced is there.
         let announced_bytes = announced.iter().map(|pack| store.len(&pack_name(pack)).unwrap()).sum();
-        let packs = look_for_packs(&self.world.path("home/.plakar/store/packs"));
+        let mut packs = BTreeMap::new();
+        store
+            .list("packs/", &mut |listed| {
+                packs.insert(listed.name.to_string(), listed.len);
+                Ok(())
+            })
+            .unwrap();
         Seen { announced, announced_bytes, packs }
     }
 
@@ -360,19 +384,4 @@ impl Series {
             fs::remove_dir_all(out).unwrap();
         }
     }
-}
-
-fn look_for_packs(folder: &Path) -> BTreeMap<String, u64> {
-    let mut found = BTreeMap::new();
-    let Ok(entries) = fs::read_dir(folder) else { return found };
-    for entry in entries {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(look_for_packs(&entry.path()));
-        } else if !name.starts_with('.') {
-            found.insert(name, entry.metadata().unwrap().len());
-        }
-    }
-    found
 }

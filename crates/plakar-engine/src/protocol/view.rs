@@ -205,10 +205,12 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
     }
 
     /// Every session with a Final whose last Prepared is not there: it was lost, since it was put first. What
-    /// ends without a root (a rescue) has announced packs. Of one that was removed nobody wants to know.
+    /// ends without a root (a rescue) has announced packs. Of one that was removed nobody wants to know, and one that is
+    /// void publishes nothing: a collector took it for dead, it was folded away, and then it woke up and ended.
     pub fn ended_without_beginning(&self) -> impl Iterator<Item = S> + '_ {
         let lost = |session: &Session<S>| {
-            session.finished && !session.removed && (!session.spoke || session.root == Root::Partial)
+            let counts = !session.removed && !session.void;
+            session.finished && counts && (!session.spoke || session.root == Root::Partial)
         };
         self.sessions.iter().filter(move |(_, session)| lost(session)).map(|(&name, _)| name)
     }

@@ -450,6 +450,40 @@ mod tests {
     }
 
     #[test]
+    fn what_memory_or_the_compressor_spoilt_is_not_sealed() {
+        let (keys, text) = (keys(), b"some text ".repeat(2000));
+        let plain = Sealer::plain(DomainId([0; 16]));
+        let id = keys.chunk_id(&text).0;
+        for level in [0, 3] {
+            let mut sealer = BlockSealer::new(Compression { level, verify: true });
+            // A bit that flipped between reading and compressing.
+            for at in [0, 777, text.len() - 1] {
+                let mut spoilt = text.clone();
+                spoilt[at] ^= 4;
+                let mut open = OpenBlock::new(ItemKind::Chunk);
+                open.push(id, &spoilt);
+                assert!(sealer.seal(open, &plain, &keys).is_err(), "level {level}, {at}");
+            }
+        }
+        // One that flipped in what the compressor made, or that it made wrong.
+        let mut sealer = BlockSealer::new(Compression { level: 3, verify: true });
+        let items = [(id, text.len() as u32)];
+        let mut good = vec![0; text.len()];
+        let len = zstd_safe::compress(&mut good[..], &text, 3).unwrap();
+        good.truncate(len);
+        sealer.verify(ItemKind::Chunk, true, &good, &text, &items, &keys).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut spoilt = good.clone();
+            spoilt[bit / 8] ^= 1 << (bit % 8);
+            let told = sealer.verify(ItemKind::Chunk, true, &spoilt, &text, &items, &keys);
+            // Not every bit of a frame says something about what is in it.
+            let mut bytes = vec![0; text.len()];
+            let same = zstd_safe::decompress(&mut bytes[..], &spoilt).is_ok() && bytes == text;
+            assert_eq!(told.is_ok(), same, "bit {bit}");
+        }
+    }
+
+    #[test]
     fn items_come_back() {
         let (text, noise) = (b"abc".repeat(5000), noise(50_000));
         for level in [0, 1, 3, 19] {

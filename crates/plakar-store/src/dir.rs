@@ -8,8 +8,8 @@
 //!    cannot replace another file.
 //! 2. A file whose flush failed is never flushed again: the kernel reports a lost write once and then
 //!    calls the lost pages clean. Its bytes are written anew, to another file.
-//! 3. A [`barrier`](Store::barrier) flushes every folder touched since the last one and, the first time a
-//!    folder is touched, those above it.
+//! 3. A [`barrier`](Store::barrier) flushes every folder touched or listed since the last one and, the first time,
+//!    those above it: what another process has put and not flushed yet is seen, and may be built upon.
 //! 4. Inside the folder nothing but folders and regular files is looked at: symbolic links are not
 //!    followed, pipes and devices are not waited for, and what has no [`Name`] is not shown.
 //!
@@ -187,7 +187,7 @@ impl ReadStore for DirStore {
         if folder::is_removed(&self.root).map_err(|e| failed("", e))? {
             return Err(Error::new(ErrorKind::NotFound, self.location()));
         }
-        walk::list(self.root.as_fd(), prefix, &failed, each)
+        walk::list(self.root.as_fd(), prefix, &|folder| self.barrier.touch(folder), &failed, each)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -8,7 +8,9 @@
 //! What a store must do (a repository loses data on one that does not):
 //!
 //! 1. An object is there whole or not at all; nobody ever reads a part of one that is being put.
-//! 2. After [`barrier`](Store::barrier) returned, every object put before it survives a power cut.
+//! 2. After [`barrier`](Store::barrier) returned, every object put before it survives a power cut, as far as whoever
+//!    asked for it put it or saw it in a listing, or it lies in no folder: whoever builds on what others put has it
+//!    durable with its own.
 //! 3. [`list`](ReadStore::list) shows every object whose `put` returned before the listing began and
 //!    that was not deleted since.
 //! 4. Putting the same bytes under the same name again is harmless; putting other bytes changes nothing
@@ -123,7 +125,8 @@ pub trait Store: ReadStore {
     /// Removes an object. One that is not there is not an error.
     fn delete(&self, name: &Name) -> Result<()>;
 
-    /// Returns once everything put before would survive a power cut.
+    /// Returns once everything put before would survive a power cut: by this client, and by others as far as it was
+    /// listed here or lies in no folder.
     ///
     /// # Errors
     /// After an error nothing put since the last successful barrier may be relied on.

@@ -38,7 +38,7 @@ struct Folders {
 }
 
 impl Barrier {
-    /// Notes that something was named or removed in `path`. The folder itself may have been made a moment
+    /// Notes that something was named, removed or seen in `path`. The folder itself may have been made a moment
     /// ago, by this process or another, so the first time all folders above it count as touched too.
     pub fn touch(&self, path: &str) {
         let mut folders = lock(&self.folders);
@@ -143,6 +143,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{DirStore, Name, ReadStore, Store};
 
     fn root() -> (tempfile::TempDir, OwnedFd) {
         let temp = tempfile::tempdir().unwrap();
@@ -170,6 +171,28 @@ mod tests {
         assert_eq!(flushed(&[]), 0);
         assert_eq!(flushed(&["packs/ab", "packs/ab"]), 1);
         assert_eq!(flushed(&["packs/cd", "packs/ab"]), 4);
+    }
+
+    #[test]
+    fn what_others_put_is_flushed_by_whoever_saw_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let one = DirStore::create(temp.path().join("store")).unwrap();
+        let other = DirStore::open(temp.path().join("store")).unwrap();
+        other.put(&Name::new("log/a").unwrap(), &[b"a"]).unwrap();
+        let flushes = |store: &DirStore| {
+            let count = AtomicUsize::new(0);
+            let flush = |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            };
+            store.barrier.pass_flushed_by(store.root.as_fd(), &flush).unwrap();
+            count.into_inner()
+        };
+        assert_eq!(flushes(&one), 0);
+        one.list("log/", &mut |_| Ok(())).unwrap();
+        one.list("none/", &mut |listed| panic!("{listed:?}")).unwrap();
+        assert_eq!(flushes(&one), 2, "the root, log");
+        assert_eq!(flushes(&one), 0);
     }
 
     #[test]

@@ -15,11 +15,12 @@ use super::{folder, put::TEMPORARY_PREFIX};
 use crate::{Error, Listed, Name, Result};
 
 /// Calls `each` for every object whose name begins with `prefix`, folder by folder, opening only folders
-/// that can hold one. What vanishes meanwhile is not shown; what cannot be looked at is an error, made
-/// by `failed` from the folder: a listing that is not whole would be worse than none.
+/// that can hold one, which `seen` is told. What vanishes meanwhile is not shown; what cannot be looked at is an
+/// error, made by `failed` from the folder: a listing that is not whole would be worse than none.
 pub fn list(
     root: BorrowedFd<'_>,
     prefix: &str,
+    seen: &dyn Fn(&str),
     failed: &dyn Fn(&str, io::Error) -> Error,
     each: &mut dyn FnMut(Listed) -> Result<()>,
 ) -> Result<()> {
@@ -31,8 +32,10 @@ pub fn list(
     let mut pending = vec![inside.to_owned()];
     while let Some(path) = pending.pop() {
         let Some(open) = folder::open(root, &path).map_err(|e| failed(&path, e))? else { continue };
+        let entries = folder::entries(&open).map_err(|e| failed(&path, e))?;
+        seen(&path);
         let mut folders = Vec::new();
-        for (entry, may_be_folder) in folder::entries(&open).map_err(|e| failed(&path, e))? {
+        for (entry, may_be_folder) in entries {
             let full = join(&path, &entry);
             if !full.starts_with(prefix) {
                 continue;

@@ -7,7 +7,7 @@ use plakar_engine::index::segment::Author;
 use plakar_engine::push::Pushed;
 use plakar_engine::write::remove;
 use plakar_engine::{Error, Result};
-use plakar_store::wrap::{Counting, Fault, Faulty, Rule};
+use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
 use plakar_store::{ErrorKind, MemoryStore, ReadStore, Store};
 use plakar_testkit::source::{Node, Tree, noise};
 use plakar_testkit::world::*;
@@ -265,4 +265,62 @@ fn a_cleanup_that_is_ended_anywhere_harms_nobody_and_is_finished_by_the_next() {
         }
     }
     println!("{cases} cases");
+}
+
+/// What another run put is deleted for only once it is durable: a Checkpoint or a Dead that falls back in a power cut
+/// must not leave what it stood for deleted.
+#[test]
+fn nothing_is_deleted_for_a_fact_of_another_run_that_may_fall_back() {
+    let (store, two, second) = scene();
+    let start = store.snapshot();
+    let author = options(&(Arc::new(store) as Arc<dyn Store>));
+    let run = |store: &Arc<dyn Store>| {
+        open(store.clone())
+            .and_then(|repo| cleanup(repo, store, &author, &mut Quiet, &AtomicBool::new(false)).map(drop))
+    };
+    let (mut cases, mut deleted) = (0, 0);
+    // The first run ends before it could flush what it put last.
+    for barrier in 1.. {
+        let faulty = Arc::new(Faulty::new(MemoryStore::from_snapshot(start.clone()), barrier));
+        faulty.add(Rule::new(Fault::Error(ErrorKind::Io)).on(Request::Barrier).nth(barrier));
+        let through: Arc<dyn Store> = faulty.clone();
+        if run(&through).is_ok() {
+            break;
+        }
+        let ended = faulty.inner().snapshot();
+        for delete in 1.. {
+            // The state that is not flushed yet is made again, and then the power fails while the second run deletes.
+            let faulty = Arc::new(Faulty::new(MemoryStore::from_snapshot(start.clone()), delete));
+            let through: Arc<dyn Store> = faulty.clone();
+            for (name, bytes) in ended.iter().filter(|(name, _)| !start.contains_key(*name)) {
+                if name.folder() != Some("admin") {
+                    through.put(name, &[bytes]).unwrap();
+                }
+            }
+            start
+                .keys()
+                .filter(|name| !ended.contains_key(*name))
+                .for_each(|name| through.delete(name).unwrap());
+            through.barrier().unwrap();
+            for (name, bytes) in ended.iter().filter(|(name, _)| !start.contains_key(*name)) {
+                through.put(name, &[bytes]).unwrap();
+            }
+            faulty.add(Rule::new(Fault::CrashAfter).on(Request::Delete).nth(delete));
+            let result = run(&through);
+            if !faulty.is_crashed() {
+                result.unwrap();
+                break;
+            }
+            deleted += 1;
+            faulty.revive();
+            faulty.clear();
+            comes_back(&through, &two, &second);
+            run(&through).unwrap();
+            comes_back(&through, &two, &second);
+            healthy(through);
+        }
+        cases += 1;
+    }
+    println!("{cases} ends of the first run, {deleted} of the second");
+    assert!(cases > 4 && deleted > 20);
 }

@@ -23,12 +23,18 @@ pub struct Swept {
 
 /// Deletes those of `packs` that are dead. Returns how many that were and how many bytes they had.
 pub fn packs(repo: &Repository, store: &dyn Store, packs: &super::plan::Sizes) -> Result<(u64, u64)> {
-    let (mut count, mut bytes) = (0, 0);
-    for (hash, stored) in packs.iter().filter(|(hash, _)| repo.state().view.dead(**hash)) {
-        store.delete(&pack_name(hash))?;
-        (count, bytes) = (count + 1, bytes + stored.len);
+    let dead: Vec<_> = packs.iter().filter(|(hash, _)| repo.state().view.dead(**hash)).collect();
+    if dead.is_empty() {
+        return Ok((0, 0));
     }
-    Ok((count, bytes))
+    // Another run may have put its Dead a moment ago: it must not fall back when the packs are gone.
+    store.barrier()?;
+    let mut bytes = 0;
+    for (hash, stored) in &dead {
+        store.delete(&pack_name(hash))?;
+        bytes += stored.len;
+    }
+    Ok((dead.len() as u64, bytes))
 }
 
 /// Deletes what checkpoints cover, once it is proven that what is left says all of it, and the segments that nothing
@@ -71,6 +77,8 @@ pub fn covered(repo: &Repository, store: &dyn Store) -> Result<Swept> {
     }
     let segments = unnamed(repo, &objects);
     prove_listed(repo, &segments)?;
+    // So with a Checkpoint of another client: with what it covers, all would be gone.
+    store.barrier()?;
     for segment in &segments {
         store.delete(&segment_name(segment))?;
     }

@@ -153,38 +153,51 @@ pub fn decode_plain(plain: &[u8]) -> Result<Vec<Fact>, Malformed> {
     let payload = r.take(r.left())?;
     let facts: Vec<Fact> = match codec {
         0 if payload.len() == raw_len => record::decode(payload)?,
-        1 if payload.len() < raw_len && raw_len <= RAW_MAX => {
-            // Grown while it is filled: a few bytes that claim to become many get no memory for it.
-            let mut raw = Vec::new();
-            let mut decoder = zstd_safe::DCtx::create();
-            let window = zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX);
-            decoder.set_parameter(window).expect("zstd knows its parameters");
-            let mut input = zstd_safe::InBuffer::around(payload);
-            loop {
-                let before = (raw.len(), input.pos);
-                raw.resize((before.0 + (1 << 17)).min(raw_len), 0);
-                let mut output = zstd_safe::OutBuffer::around_pos(&mut raw[..], before.0);
-                let left = decoder
-                    .decompress_stream(&mut output, &mut input)
-                    .map_err(|_| Malformed("does not decompress"))?;
-                let end = output.pos();
-                raw.truncate(end);
-                // Only a frame that has come to its end is known to hold no more than it says.
-                if left == 0 {
-                    break;
-                }
-                if (end, input.pos) == before {
-                    return Err(Malformed("decompresses to another length"));
-                }
-            }
-            if raw.len() != raw_len || input.pos != payload.len() {
-                return Err(Malformed("decompresses to another length"));
-            }
-            record::decode(&raw)?
-        }
+        1 if payload.len() < raw_len && raw_len <= RAW_MAX => record::decode(&decompress(payload, raw_len)?)?,
         _ => return Err(Malformed("unknown codec")),
     };
     if facts.is_empty() { Err(Malformed("says nothing")) } else { Ok(facts) }
+}
+
+thread_local! {
+    // A log has many small objects: to make one of these for each takes longer than to decompress.
+    static DECOMPRESSOR: std::cell::RefCell<zstd_safe::DCtx<'static>> = std::cell::RefCell::new({
+        let mut decompressor = zstd_safe::DCtx::create();
+        let window = zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX);
+        decompressor.set_parameter(window).expect("zstd knows its parameters");
+        decompressor
+    });
+}
+
+fn decompress(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Malformed> {
+    DECOMPRESSOR.with_borrow_mut(|decoder| {
+        let forget = zstd_safe::ResetDirective::SessionOnly;
+        decoder.reset(forget).expect("what was begun before can be forgotten");
+        // Grown while it is filled: a few bytes that claim to become many get no memory for it.
+        let mut raw = Vec::new();
+        let mut input = zstd_safe::InBuffer::around(payload);
+        loop {
+            let before = (raw.len(), input.pos);
+            raw.resize((before.0 + (1 << 17)).min(raw_len), 0);
+            let mut output = zstd_safe::OutBuffer::around_pos(&mut raw[..], before.0);
+            let left = decoder
+                .decompress_stream(&mut output, &mut input)
+                .map_err(|_| Malformed("does not decompress"))?;
+            let end = output.pos();
+            raw.truncate(end);
+            // Only a frame that has come to its end is known to hold no more than it says.
+            if left == 0 {
+                break;
+            }
+            if (end, input.pos) == before {
+                return Err(Malformed("decompresses to another length"));
+            }
+        }
+        if raw.len() != raw_len || input.pos != payload.len() {
+            return Err(Malformed("decompresses to another length"));
+        }
+        Ok(raw)
+    })
 }
 
 /// The repository that a log object was written to, by its plain header; `None` when it is no log object.

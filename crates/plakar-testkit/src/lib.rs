@@ -4,6 +4,7 @@ pub mod collecting;
 pub mod distant;
 pub mod fuzz;
 pub mod samples;
+pub mod simulator;
 pub mod source;
 pub mod stores;
 pub mod syncing;

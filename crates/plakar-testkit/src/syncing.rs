@@ -30,8 +30,10 @@ pub struct Syncing {
 /// What an observer was told.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// UUIDs of what was sent.
+    /// UUIDs of what was sent,
     pub sent: Vec<String>,
+    /// and the seconds in which that was made.
+    pub made: Vec<i64>,
     /// UUIDs of what was withheld, each with what it said of paths.
     pub withheld: Vec<(String, Vec<String>)>,
     /// How often it was told of progress.
@@ -45,6 +47,7 @@ pub struct Heard {
 impl SyncObserver for Heard {
     fn sent(&mut self, row: &Row, _: &Counts) {
         self.sent.push(row.uuid_text());
+        self.made.push(row.created.secs);
     }
 
     fn withheld(&mut self, row: &Row, paths: &[String], more: u64) {

@@ -95,6 +95,8 @@ fn sound(store: &Arc<dyn Store>, known: &Known, must: &[NodeId], case: &str) {
             assert!(restored.entries == expected(&known.lock().unwrap()[&root]), "{case}, {round}");
         }
         assert!(must.iter().all(|root| roots.contains(root)), "{case}, {round}: something is not visible");
+        let (_, said) = check_all(&repo, false).unwrap();
+        assert_eq!(said, Vec::<String>::new(), "{case}, {round}");
         clean(store).unwrap_or_else(|e| panic!("{case}, {round}: {e}"));
     }
 }

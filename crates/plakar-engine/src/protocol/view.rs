@@ -88,7 +88,8 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
             Fact::Prepared { session, pins, packs, root } => {
                 let session = self.session_mut(*session);
                 session.prepared = true;
-                session.spoke |= *root != Root::None || !packs.is_empty();
+                // A first Prepared only pins. The only one of a rescue that found all stored already says nothing at all.
+                session.spoke |= *root != Root::None || !packs.is_empty() || pins.is_empty();
                 session.root = session.root.max(*root);
                 session.pins.extend(pins);
                 packs.iter().for_each(|&pack| self.pack_mut(pack).announced = true);
@@ -205,12 +206,14 @@ impl<S: Id, P: Id, M: Id> View<S, P, M> {
     }
 
     /// Every session with a Final whose last Prepared is not there: it was lost, since it was put first. What
-    /// ends without a root (a rescue) has announced packs. Of one that was removed nobody wants to know, and one that is
-    /// void publishes nothing: a collector took it for dead, it was folded away, and then it woke up and ended.
+    /// ends without a root (a rescue) pins nothing. Of one that was removed nobody wants to know, nor of one
+    /// that is void: it publishes nothing, and once its Prepareds are covered, its end may still come.
     pub fn ended_without_beginning(&self) -> impl Iterator<Item = S> + '_ {
         let lost = |session: &Session<S>| {
-            let counts = !session.removed && !session.void;
-            session.finished && counts && (!session.spoke || session.root == Root::Partial)
+            session.finished
+                && !session.removed
+                && !session.void
+                && (!session.spoke || session.root == Root::Partial)
         };
         self.sessions.iter().filter(move |(_, session)| lost(session)).map(|(&name, _)| name)
     }

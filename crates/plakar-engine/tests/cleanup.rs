@@ -8,7 +8,7 @@ use plakar_engine::push::Pushed;
 use plakar_engine::write::remove;
 use plakar_engine::{Error, Result};
 use plakar_store::wrap::{Counting, Fault, Faulty, Request, Rule};
-use plakar_store::{ErrorKind, MemoryStore, ReadStore, Store};
+use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore, Store};
 use plakar_testkit::source::{Node, Tree, noise};
 use plakar_testkit::world::*;
 use std::sync::Arc;
@@ -165,6 +165,44 @@ fn what_an_unfinished_push_stored_stays_for_the_grace_period() {
     assert!(report.estimate.revoked > 0 && report.packs > 0, "{report:?}");
     comes_back(&store, &resumed, &first);
     healthy(store);
+}
+
+/// What lies in the log is gone, wholly or but for an end: packs that nobody announced are not taken for nobody's.
+#[test]
+fn nothing_is_deleted_when_the_log_has_lost_something() {
+    for (kept, named) in [(0, "log/: says nothing"), (1, "was published, but what it published is missing")] {
+        let store = new_store(true);
+        let tree = tree(1, 40);
+        let pushed = push(&store, &tree, &Pushing::default()).clean();
+        let all = listed(&*store, "log/");
+        let lens: Vec<_> = all.iter().map(|name| store.len(name).unwrap()).collect();
+        let shortest = *lens.iter().min().unwrap();
+        // The end says only that.
+        let lost: Vec<_> = all.iter().zip(lens).filter(|(_, len)| kept == 0 || *len > shortest).collect();
+        assert_eq!(lost.len() + kept, all.len());
+        let lost: Vec<_> =
+            lost.iter().map(|(name, _)| (*name, store.get(name, usize::MAX).unwrap())).collect();
+        lost.iter().for_each(|(name, _)| store.delete(name).unwrap());
+        let before = listed(&*store, "");
+        let refused = clean(&store).unwrap_err().to_string();
+        assert!(refused.contains(named), "{refused}");
+        assert_eq!(listed(&*store, ""), before);
+        lost.iter().for_each(|(name, bytes)| store.put(name, &[bytes]).unwrap());
+        assert_eq!(clean(&store).unwrap().packs, 0);
+        healthy(store.clone());
+        comes_back(&store, &pushed, &tree);
+    }
+}
+
+fn listed(store: &dyn ReadStore, prefix: &str) -> Vec<Name> {
+    let mut names = Vec::new();
+    let mut add = |listed: plakar_store::Listed| {
+        names.push(listed.name);
+        Ok(())
+    };
+    store.list(prefix, &mut add).unwrap();
+    names.sort();
+    names
 }
 
 fn objects(store: &dyn ReadStore, prefix: &str) -> usize {

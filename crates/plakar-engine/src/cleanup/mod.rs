@@ -190,6 +190,11 @@ impl Run<'_> {
         let revokes = plan::silent(repo, &|received_ms| options.is_old(received_ms));
         self.look(repo, &revokes, &BTreeSet::new())?;
         let sizes = plan::sizes(&*repo.base().store)?;
+        if !sizes.is_empty() && repo.log().objects().next().is_none() {
+            // Every pack would be nobody's. A first push that was cut short leaves the same; the next one ends that.
+            let why = "says nothing, and there are packs, so nothing is deleted: if it was lost, 'plakar heal from' a copy brings it back";
+            return Err(Error::damaged("log/", why));
+        }
         Ok((plan::choose(repo, &self.live, &sizes, revokes, options), sizes))
     }
 
@@ -204,6 +209,10 @@ impl Run<'_> {
         if let Some(damage) = repo.damaged().into_iter().next() {
             let why = "nothing is deleted while it cannot be read; see 'plakar repair'";
             return Err(Error::damaged(damage, why));
+        }
+        // What it published is not seen to be needed, and its packs look like nobody's.
+        if let Some(lost) = repo.lost_sessions().into_iter().next() {
+            return Err(Error::damaged(lost, "nothing is deleted before that"));
         }
         let view = &repo.state().view;
         let segments = repo.index().segments();

@@ -95,6 +95,18 @@ fn every_path_named_is_there() {
     assert!(seen > 30, "only {seen} paths were recognised");
 }
 
+#[test]
+fn every_test_named_is_there() {
+    let text = read("docs/safety.md");
+    let (_, table) = text.split_once("## Mistakes that others made").expect("the table of tests");
+    let sources: String = files("crates", &has_extension("rs")).iter().map(read).collect();
+    let named = spans(table);
+    assert!(named.len() > 40, "only {} tests were recognised", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "docs/safety.md: there is no test {name}");
+    }
+}
+
 /// The anchors of a document: its headings as they are made into links.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = fences(text).0;

@@ -108,7 +108,12 @@ impl Stage {
     pub fn new() -> Stage {
         let temp = tempfile::tempdir().unwrap();
         fs::set_permissions(temp.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        fs::copy(std::env::current_exe().unwrap(), temp.path().join("program")).unwrap();
+        // By another process: a child that another thread starts meanwhile would keep it open for writing, and so busy.
+        let copied = Command::new("cp")
+            .arg(std::env::current_exe().unwrap())
+            .arg(temp.path().join("program"))
+            .status();
+        assert!(copied.unwrap().success());
         fs::create_dir(temp.path().join("user")).unwrap();
         Stage { temp }
     }

@@ -49,7 +49,10 @@ impl World {
         fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(world.path("bin")).unwrap();
         // The user may not be able to reach the program where it was built.
-        fs::copy(env!("CARGO_BIN_EXE_plakar"), world.path("bin/plakar")).unwrap();
+        // By another process: a child that another thread starts meanwhile would keep it open for writing, and so busy.
+        let copied =
+            Command::new("cp").arg(env!("CARGO_BIN_EXE_plakar")).arg(world.path("bin/plakar")).status();
+        assert!(copied.unwrap().success());
         fs::set_permissions(world.path("bin/plakar"), fs::Permissions::from_mode(0o755)).unwrap();
         for owned in ["home", "work"] {
             world.give_to_user(owned);

@@ -25,6 +25,7 @@ use crate::repository::Repository;
 use crate::tree::{Content, Entry, find_path};
 use packs::Verified;
 use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use walk::WALKS_MAX;
 use walk::Walk;
 
 /// How thorough a check is.

@@ -27,6 +27,10 @@ pub enum Proof<'a> {
 /// Told about a problem at a path.
 pub type Problem<'p> = dyn FnMut(&[u8], &str) + 'p;
 
+/// A directory beneath which something is wrong is walked for so many of the paths that lead to it. In a hostile tree of forty
+/// directories there may be as many as 2^40.
+pub(crate) const WALKS_MAX: u32 = 1000;
+
 /// Walks trees, each healthy subtree once.
 pub struct Walk<'a> {
     repo: &'a Repository,
@@ -35,6 +39,8 @@ pub struct Walk<'a> {
     interrupted: &'a AtomicBool,
     /// Directories beneath which nothing is wrong.
     healthy: HashSet<NodeId>,
+    /// How often each of the others was walked.
+    walked: HashMap<NodeId, u32>,
     /// Chunks that were read and found right.
     read: HashSet<ItemId>,
     /// How long packs are; `None` = it is not there.
@@ -67,6 +73,7 @@ impl<'a> Walk<'a> {
             proof,
             interrupted,
             healthy: HashSet::new(),
+            walked: HashMap::new(),
             read: HashSet::new(),
             packs: HashMap::new(),
             directories: 0,
@@ -119,12 +126,15 @@ impl<'a> Walk<'a> {
                         levels.iter_mut().for_each(|level| level.healthy = false);
                     } else if level.healthy {
                         self.healthy.insert(level.subtree.node);
+                        continue;
                     }
+                    *self.walked.entry(level.subtree.node).or_default() += 1;
                 }
                 Err(e) => {
                     let level = levels.pop().expect("it was looked at just now");
                     self.report(e, &level.path, problem)?;
                     levels.iter_mut().for_each(|level| level.healthy = false);
+                    *self.walked.entry(level.subtree.node).or_default() += 1;
                 }
             }
         }
@@ -141,6 +151,10 @@ impl<'a> Walk<'a> {
     ) -> Result<bool> {
         if self.healthy.contains(&subtree.node) {
             return Ok(true);
+        }
+        if self.walked.get(&subtree.node).is_some_and(|walks| *walks >= WALKS_MAX) {
+            problem(&path, &format!("what is wrong beneath it was told {WALKS_MAX} times"));
+            return Ok(false);
         }
         match Directory::open(self.reader, &subtree.node) {
             Ok(entries) => {

@@ -1,10 +1,11 @@
 //! What the source has lost: why, and which paths need it.
 
 use crate::block::ItemId;
+use crate::check::WALKS_MAX;
 use crate::error::Result;
 use crate::read::Reader;
 use crate::tree::{Chunks, Content, Directory, Entry, NodeId, Xattrs};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// So many paths of one snapshot are named; the rest is counted.
 const PATHS_MAX: usize = 1000;
@@ -94,7 +95,7 @@ impl Told<'_> {
     }
 
     fn walk(&mut self, reader: &Reader, root: &NodeId) -> Result<()> {
-        let mut whole = HashSet::new();
+        let (mut whole, mut walked) = (HashSet::new(), HashMap::<NodeId, u32>::new());
         let mut levels = Vec::new();
         self.enter(reader, root, Vec::new(), &mut levels)?;
         while let Some((directory, path, node, told)) = levels.last_mut() {
@@ -108,17 +109,24 @@ impl Told<'_> {
                     if let Content::Directory(subtree) = &entry.content
                         && !whole.contains(&subtree.node)
                     {
+                        if walked.get(&subtree.node).is_some_and(|walks| *walks >= WALKS_MAX) {
+                            self.more += 1;
+                            continue;
+                        }
                         self.enter(reader, &subtree.node, path, &mut levels)?;
                     }
                 }
                 Ok(None) => {
                     if *told == self.count() {
                         whole.insert(*node);
+                    } else {
+                        *walked.entry(*node).or_default() += 1;
                     }
                     levels.pop();
                 }
                 Err(e) => {
                     let path = path.clone();
+                    *walked.entry(*node).or_default() += 1;
                     levels.pop();
                     self.tell_error(e, &path)?;
                 }

@@ -34,6 +34,10 @@ use plakar_store::{Name, ReadStore};
 const MAGIC: &[u8; 8] = b"PLKPACK1";
 const HEADER_LEN: usize = 64;
 const TRAILER_LEN: usize = 16 + OVERHEAD;
+/// What a block takes in a directory, without its items: offset, length, kind, epoch, count,
+const ENTRY_LEN: usize = 4 + 4 + 1 + 8 + 2;
+/// and an item: id, length.
+const ITEM_LEN: usize = 32 + 4;
 /// The longest pack that is read whole, in bytes.
 pub const PACK_BYTES_MAX: usize = 256 << 20;
 
@@ -67,6 +71,7 @@ pub struct BlockEntry {
 pub struct PackWriter {
     bytes: Vec<u8>,
     directory: Vec<BlockEntry>,
+    items: usize,
 }
 
 /// A pack ready to be stored.
@@ -89,11 +94,12 @@ impl PackWriter {
         bytes.extend_from_slice(&sealer.epoch().0);
         bytes.extend_from_slice(&random::<24>());
         bytes.resize(HEADER_LEN, 0);
-        PackWriter { bytes, directory: Vec::new() }
+        PackWriter { bytes, directory: Vec::new(), items: 0 }
     }
 
     /// Appends a block.
     pub fn push(&mut self, block: SealedBlock) {
+        self.items += block.items.len();
         self.directory.push(BlockEntry {
             offset: self.bytes.len() as u32,
             sealed_len: block.bytes.len() as u32,
@@ -107,14 +113,16 @@ impl PackWriter {
     /// Appends the blocks of `other`, which was begun for the same session.
     pub fn append(&mut self, other: PackWriter) {
         let moved = (self.bytes.len() - HEADER_LEN) as u32;
+        self.items += other.items;
         self.bytes.extend_from_slice(&other.bytes[HEADER_LEN..]);
         let entries = other.directory.into_iter();
         self.directory.extend(entries.map(|entry| BlockEntry { offset: entry.offset + moved, ..entry }));
     }
 
-    /// How many bytes it has so far.
+    /// About how many bytes it would have if it ended here. Its directory counts: of tiny items that compress well it is
+    /// the larger part, and whoever reads it holds all of it.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + ENTRY_LEN * self.directory.len() + ITEM_LEN * self.items
     }
 
     /// Whether it holds no block.
@@ -161,11 +169,9 @@ fn encode_directory(directory: &[BlockEntry]) -> Vec<u8> {
 
 /// Decodes the plaintext of a directory whose blocks all lie before byte `end` of the pack.
 pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
-    const ITEM: usize = 32 + 4;
-    const BLOCK: usize = 4 + 4 + 1 + 8 + 2 + ITEM;
     let mut r = Reader::new(bytes);
     let count = r.u32()? as usize;
-    if count > r.left() / BLOCK {
+    if count > r.left() / (ENTRY_LEN + ITEM_LEN) {
         return Err(Malformed("counts more blocks than there are"));
     }
     let mut directory = Vec::with_capacity(count);
@@ -175,7 +181,7 @@ pub fn decode_directory(bytes: &[u8], end: u64) -> Decoded<Vec<BlockEntry>> {
         let kind = ItemKind::from_u8(r.u8()?).ok_or(Malformed("unknown kind of block"))?;
         let epoch = EpochId(r.array()?);
         let items = usize::from(r.u16()?);
-        if items == 0 || items > ITEMS_MAX || items > r.left() / ITEM {
+        if items == 0 || items > ITEMS_MAX || items > r.left() / ITEM_LEN {
             return Err(Malformed("counts more items than there are"));
         }
         if sealed_len as usize > SEALED_MAX || u64::from(offset) < before {

@@ -41,6 +41,11 @@ impl Lost {
         }
     }
 
+    /// Counts what cannot be had at paths that nobody wants to hear of any more.
+    pub fn add_unnamed(&mut self) {
+        self.more += 1;
+    }
+
     /// How many paths it has named and counted so far.
     pub fn told(&self) -> u64 {
         self.paths.len() as u64 + self.more

@@ -10,6 +10,7 @@ use super::lost::Lost;
 use super::stored::{Stored, ZeroChunk};
 use super::{Moving, Run};
 use crate::block::ItemId;
+use crate::check::WALKS_MAX;
 use crate::error::{Error, Result};
 use crate::push::{FileReader, OldRows, ReadError};
 use crate::read::Reader;
@@ -93,7 +94,8 @@ pub fn translate(
     let keys = moving.session.keys();
     let chunker = moving.session.repository().base.chunker.clone();
     let files = FileReader::new(chunker, keys.clone());
-    let mut worker = Worker { run, readers, files, known: HashMap::new(), lost: Lost::default() };
+    let mut worker =
+        Worker { run, readers, files, known: HashMap::new(), walked: HashMap::new(), lost: Lost::default() };
     let mut levels: Vec<Level> = Vec::new();
     worker.enter(&mut levels, None, &root.node, Vec::new(), pair)?;
     while let Some(level) = levels.last_mut() {
@@ -118,7 +120,9 @@ pub fn translate(
                 let node = level.pages.finish(&keys, &mut moving.session)?;
                 let subtree = Subtree { node, totals: level.totals };
                 // What lost something must be told of again wherever it is met again.
-                if worker.lost.told() == level.lost && worker.known.len() < KNOWN_MAX {
+                if worker.lost.told() > level.lost {
+                    *worker.walked.entry(level.node).or_default() += 1;
+                } else if worker.known.len() < KNOWN_MAX {
                     worker.known.insert(level.node, subtree);
                 }
                 let Some(mut entry) = level.entry else {
@@ -131,6 +135,7 @@ pub fn translate(
             }
             Err(e) => {
                 let level = levels.pop().expect("it was looked at just now");
+                *worker.walked.entry(level.node).or_default() += 1;
                 worker.lost(Some(level.node.into()), e, &level.path)?;
             }
         }
@@ -144,6 +149,8 @@ struct Worker<'r, 'o, 's> {
     files: FileReader,
     /// What became of directories that were met in this tree.
     known: HashMap<NodeId, Subtree>,
+    /// How often directories were walked in which something is lost.
+    walked: HashMap<NodeId, u32>,
     lost: Lost,
 }
 
@@ -221,6 +228,11 @@ impl<'s> Worker<'_, '_, 's> {
                 let same = pair.filter(|(old, _)| old.node == subtree.node).map(|(_, there)| there);
                 match same.or_else(|| self.known.get(&subtree.node).copied()) {
                     Some(done) => entry.content = Content::Directory(done),
+                    // Enough was told of it, and the snapshot is withheld anyway.
+                    None if self.walked.get(&subtree.node).is_some_and(|walks| *walks >= WALKS_MAX) => {
+                        self.lost.add_unnamed();
+                        return Ok(None);
+                    }
                     None => {
                         let pair = pair.map(|(old, there)| (old.node, there.node));
                         let node = subtree.node;

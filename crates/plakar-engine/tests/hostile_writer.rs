@@ -198,7 +198,7 @@ fn directories_as_deep_as_anybody_likes() {
 fn one_directory_in_many_places() {
     // Two names for the one below, on each level: 2^40 paths in 40 nodes. At the end of each a file, whole or not.
     for id in [None, Some(ChunkId([9; 32]))] {
-        let mut scene = Scene::new();
+        let scene = Scene::new();
         let mut session = scene.session();
         let id = id.unwrap_or_else(|| session.put_chunk(Owner::SELF, &noise(9, 200)).unwrap());
         let mut file = entry(b"f");

@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many sealed bytes of tree blocks are kept: what a walk has read need not be read again to be moved.
 const KEPT_BYTES_MAX: usize = 16 << 20;
-/// So many bytes are asked for together.
+/// Far away, so many bytes are asked for together;
 const WAVE_BYTES: usize = 8 << 20;
+/// here, so many: they are still in the processor's cache when they are proven.
+const WAVE_HERE_BYTES: usize = 1 << 20;
 /// Blocks of one pack that are no further apart are read as one range.
 const GAP_MAX: u64 = 32 << 10;
 
@@ -280,9 +282,10 @@ impl<'a> Blocks<'a> {
 
     fn read(&self, groups: Vec<Group>, out: SyncSender<Read>) {
         let mut groups = groups.into_iter().peekable();
+        let wave_bytes = if self.local { WAVE_HERE_BYTES } else { WAVE_BYTES };
         while groups.peek().is_some() {
             let (mut wave, mut bytes) = (Vec::new(), 0);
-            while let Some(group) = groups.next_if(|_| bytes < WAVE_BYTES) {
+            while let Some(group) = groups.next_if(|_| bytes < wave_bytes) {
                 bytes += group.place.sealed_len as usize;
                 wave.push(group);
             }

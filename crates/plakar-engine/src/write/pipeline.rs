@@ -41,8 +41,8 @@ struct Shared {
 struct Inner {
     data: Option<PackWriter>,
     tree: Option<PackWriter>,
-    /// Memory of packs that were put, for the next: memory that was never touched costs as much as copying.
-    spare: Vec<Vec<u8>>,
+    /// The memory of the last pack that was put, for the next: memory that was never touched costs as much as copying.
+    spare: Option<Vec<u8>>,
     /// Blocks and packs that are neither in a pack nor stored yet.
     working: usize,
     stored: Vec<Stored>,
@@ -230,7 +230,7 @@ fn add(shared: &Shared, block: SealedBlock) -> Option<PackWriter> {
     let pack = slot.get_or_insert_with(|| {
         // What is not touched of it costs nothing.
         let room = || Vec::with_capacity(shared.pack_bytes + shared.pack_bytes / 8);
-        PackWriter::new(&shared.sealer, spare.pop().unwrap_or_else(room))
+        PackWriter::new(&shared.sealer, spare.take().unwrap_or_else(room))
     });
     pack.push(block);
     if pack.len() >= shared.pack_bytes { slot.take() } else { None }
@@ -248,7 +248,7 @@ fn put_packs(shared: &Shared, queue: &Receiver<PackWriter>) {
                 let stored = Stored { hash, directory, len: bytes.len() as u64 };
                 let mut inner = shared.state.lock().expect("no panic while held");
                 inner.stored.push(stored);
-                inner.spare.push(bytes);
+                inner.spare = Some(bytes);
             }
             Err(e) => fail(shared, e.into()),
         }

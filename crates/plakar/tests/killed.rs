@@ -108,7 +108,7 @@ fn pushes_are_ended(sqlite: bool) {
     );
     assert_eq!(of(&tally.kills), kills);
     // Else it proves nothing.
-    assert!(of(&tally.resumed) * 10 >= kills || kills < 50, "too few were ended between checkpoint and end");
+    assert!(of(&tally.resumed) * 5 >= kills || kills < 50, "too few were ended between checkpoint and end");
     assert!(of(&tally.polite) * 10 >= kills || kills < 50, "too few were ended politely");
 }
 
@@ -287,7 +287,9 @@ impl Series {
         let before = self.see();
         let every = ["0.2", "0.1", "0.05"][self.random.below(3) as usize];
         let signal = [Signal::INT, Signal::TERM, Signal::KILL][self.random.below(3) as usize];
-        let after = self.takes.mul_f64(1.1 * self.random.below(1 << 20) as f64 / f64::from(1 << 20));
+        // Any moment, and the later ones more often: before the first checkpoint there is little to lose.
+        let moment = self.random.below(1 << 20).max(self.random.below(1 << 20));
+        let after = self.takes.mul_f64(1.1 * moment as f64 / f64::from(1 << 20));
         let twice = signal != Signal::KILL && self.random.below(5) == 0;
         let what =
             format!("{what}: {signal:?} after {after:?} of {:?}, checkpoints every {every}", self.takes);

@@ -167,6 +167,32 @@ fn what_an_unfinished_push_stored_stays_for_the_grace_period() {
     healthy(store);
 }
 
+/// A first push is ended after each of its requests: what it leaves goes, and none of it looks like a lost log.
+#[test]
+fn what_a_first_push_left_goes() {
+    let empty = MemoryStore::new();
+    create(&empty, Making { pack_bytes: 1 << 13, ..Making::default() }).unwrap();
+    let start = empty.snapshot();
+    let tree = tree(1, 40);
+    let mut unannounced = 0;
+    for nth in 1.. {
+        let faulty = Arc::new(Faulty::new(MemoryStore::from_snapshot(start.clone()), nth));
+        faulty.add(Rule::new(Fault::CrashAfter).nth(nth));
+        let store: Arc<dyn Store> = faulty.clone();
+        let ended = push(&store, &tree, &Pushing::default()).result.is_ok();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::from_snapshot(faulty.inner().snapshot()));
+        let (facts, packs) = (objects(&*store, "log/"), objects(&*store, "packs/"));
+        unannounced += u64::from(packs > 0 && facts == 1);
+        let report = clean(&store).unwrap_or_else(|e| panic!("after request {nth}: {e}"));
+        let published = !healthy(store.clone()).state().snapshots().is_empty();
+        assert_eq!(objects(&*store, "packs/") > 0, published, "after request {nth}: {report:?}");
+        if ended {
+            break;
+        }
+    }
+    assert!(unannounced > 3, "{unannounced}");
+}
+
 /// What lies in the log is gone, wholly or but for an end: packs that nobody announced are not taken for nobody's.
 #[test]
 fn nothing_is_deleted_when_the_log_has_lost_something() {

@@ -191,7 +191,7 @@ impl Run<'_> {
         self.look(repo, &revokes, &BTreeSet::new())?;
         let sizes = plan::sizes(&*repo.base().store)?;
         if !sizes.is_empty() && repo.log().objects().next().is_none() {
-            // Every pack would be nobody's. A first push that was cut short leaves the same; the next one ends that.
+            // Every pack would be nobody's; but whoever stores the first one says so before.
             let why = "says nothing, and there are packs, so nothing is deleted: if it was lost, 'plakar heal from' a copy brings it back";
             return Err(Error::damaged("log/", why));
         }

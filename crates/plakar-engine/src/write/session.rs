@@ -130,6 +130,10 @@ impl Session {
             return Err(Error::Refused(format!("{}: {why}", begun.repo.location())));
         }
         begun.refuse_unless_readable()?;
+        // Packs beside an empty log are to mean that the log was lost, so the first of all sessions says that it is there
+        // before it stores any. It keeps its own root anyway.
+        let first = [session];
+        let hints = if begun.repo.log().objects().next().is_none() { &first[..] } else { hints };
         if bases.is_empty() && hints.is_empty() {
             begun.writer = Some(Writer::begin(session));
             return Ok((begun, Vec::new()));

@@ -242,20 +242,20 @@ impl Reader {
 
     /// Reads the log again, unless it was read since the pack of this item (`None`: of items that are in no pack) was
     /// first missed. Whoever takes away a pack has announced before where else its items are: to look once is
-    /// enough, and to look for each item would take for ever.
-    fn look_again(&self, item: &ItemId) -> Result<()> {
+    /// enough, and to look for each item would take for ever. Whether it is worth trying again.
+    pub(crate) fn look_again(&self, item: &ItemId) -> Result<bool> {
         let packs =
             self.places(item).map(|places| places.into_iter().map(|place| Some(place.pack)).collect());
         let packs: Vec<_> = packs.unwrap_or_else(|_| vec![None]);
         // Held while looking: whoever misses the same pack meanwhile waits for what is found.
         let mut looked = self.looked.lock().expect("no panic while held");
         if packs.iter().all(|pack| looked.contains(pack)) {
-            return Ok(());
+            return Ok(false);
         }
         let fresh = self.base.clone().open()?;
         *self.now.write().expect("no panic while held") = (fresh.state, fresh.index);
         looked.extend(packs);
-        Ok(())
+        Ok(true)
     }
 
     /// The bytes of a chunk.

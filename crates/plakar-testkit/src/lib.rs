@@ -8,4 +8,5 @@ pub mod simulator;
 pub mod source;
 pub mod stores;
 pub mod syncing;
+pub mod tidying;
 pub mod world;

@@ -7,6 +7,9 @@
 //! - `walk`: every visible snapshot is complete: each node and each chunk that can be reached from its root is found
 //!   through the index, in a pack that is there, and (unless `fast`) among what the first proof saw.
 //!
+//! Others may remove and clean up meanwhile: what is wrong with a pack, a segment or a snapshot that counts no more, once it
+//! was found wrong, is not told.
+//!
 //! Equal subtrees are walked once; one with damage is walked for each snapshot, so that each is named. Totals
 //! are counted again. Only when single paths are asked for are their chunks read one by one instead of all packs.
 //!
@@ -24,6 +27,7 @@ use crate::read::Reader;
 use crate::repository::Repository;
 use crate::tree::{Content, Entry, find_path};
 use packs::Verified;
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use walk::WALKS_MAX;
 use walk::Walk;
@@ -100,23 +104,30 @@ pub fn check(
         }
         report.snapshots += 1;
         let name = snapshot.row.uuid_text();
+        let gone = OnceCell::new();
         let mut problem = |path: &[u8], what: &str| {
-            problem(&format!("{name}:/{}: {what}", String::from_utf8_lossy(path)));
+            // Its packs may have gone after it was removed, and it was removed before they went: one look is enough.
+            if !gone.get_or_init(|| is_gone(repo, snapshot)) {
+                problem(&format!("{name}:/{}: {what}", String::from_utf8_lossy(path)));
+            }
         };
         if path.iter().all(|b| *b == b'/') {
             walk.root(&snapshot.row.root, &mut problem)?;
-            continue;
+        } else {
+            match find_path(&reader, &snapshot.row.root, path) {
+                Ok(Some(Entry { content: Content::Directory(subtree), .. })) => {
+                    walk.directory(&subtree, path, &mut problem)?;
+                }
+                Ok(Some(entry)) => drop(walk.leaf(&entry, path, &mut problem)?),
+                Ok(None) => {
+                    let path = String::from_utf8_lossy(path).into_owned();
+                    return Err(Error::Refused(format!("{name}:{path}: no such path in the snapshot")));
+                }
+                Err(e) => problem(path, &repo.base().lost(e)?),
+            }
         }
-        match find_path(&reader, &snapshot.row.root, path) {
-            Ok(Some(Entry { content: Content::Directory(subtree), .. })) => {
-                walk.directory(&subtree, path, &mut problem)?;
-            }
-            Ok(Some(entry)) => drop(walk.leaf(&entry, path, &mut problem)?),
-            Ok(None) => {
-                let path = String::from_utf8_lossy(path).into_owned();
-                return Err(Error::Refused(format!("{name}:{path}: no such path in the snapshot")));
-            }
-            Err(e) => problem(path, &repo.base().lost(e)?),
+        if !whole && gone.get() == Some(&true) {
+            return Err(Error::Refused(format!("{name} was removed while it was checked")));
         }
     }
     (report.directories, report.files, report.chunks) = (walk.directories, walk.files, walk.chunks);
@@ -125,17 +136,29 @@ pub fn check(
     Ok(report)
 }
 
+/// Whether a snapshot is visible no more. If that cannot be found out, it is not.
+fn is_gone(repo: &Repository, snapshot: &Snapshot<'_>) -> bool {
+    let now = repo.base().clone().open();
+    now.is_ok_and(|now| !now.state().snapshots().iter().any(|one| one.row == snapshot.row))
+}
+
 /// The stored segments that count and have not the bytes their name says, each with what is wrong with it; but those that
 /// cannot even be opened, which are told of already.
 pub(crate) fn segments(repo: &Repository) -> Result<Vec<(ObjectHash, String)>> {
     let mut damaged = Vec::new();
+    let mut gone = false;
     for (hash, segment) in repo.state().segments() {
         if matches!(segment, SegmentRef::Stored(_))
             && repo.segment(hash).is_some()
             && let Err(e) = hash_object(repo, &segment_name(hash), hash)
         {
+            gone |= e.is_not_found();
             damaged.push((*hash, repo.base().lost(e)?));
         }
+    }
+    if gone {
+        let now = repo.base().clone().open()?;
+        damaged.retain(|(hash, _)| now.state().segments().iter().any(|(counts, _)| counts == hash));
     }
     Ok(damaged)
 }

@@ -233,8 +233,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether an item is found through the index, in a pack that is there and long enough.
+    /// Whether an item is found through the index, in a pack that is there and long enough: as the log is now, if not as it
+    /// was.
     fn is_there(&mut self, item: &ItemId) -> Result<()> {
+        match self.is_where_it_was(item) {
+            Err(e) if e.is_damage() && self.reader.look_again(item)? => self.is_where_it_was(item),
+            result => result,
+        }
+    }
+
+    fn is_where_it_was(&mut self, item: &ItemId) -> Result<()> {
         let mut missing = None;
         for place in self.reader.places(item)? {
             if self.repo.state().view.bad(place.pack, place.offset) {

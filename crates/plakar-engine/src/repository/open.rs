@@ -16,7 +16,7 @@ use crate::log::state::View;
 use crate::log::{Log, State};
 use crate::protocol::Folded;
 use plakar_store::{ErrorKind, Name, ReadStore};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The two plain objects of a repository.
@@ -284,6 +284,21 @@ impl Unlocked {
 impl Repository {
     /// Reads the log as it is now: a look.
     pub fn refresh(&mut self) -> Result<()> {
+        let mut missed = BTreeSet::new();
+        loop {
+            self.look()?;
+            // A cleanup takes away what it has merged: a segment is lost if a log that was read after it was missed still
+            // names it.
+            let not_found = self.damaged_segments.iter().filter(|(_, e)| e.is_not_found());
+            let not_found: BTreeSet<_> = not_found.map(|(hash, _)| *hash).collect();
+            if not_found.is_subset(&missed) {
+                return Ok(());
+            }
+            missed.extend(not_found);
+        }
+    }
+
+    fn look(&mut self) -> Result<()> {
         self.log.read(&*self.base.store, &self.base.sealer)?;
         let mut state = State::of(&self.log);
         self.damaged_segments.clear();

@@ -27,6 +27,7 @@ use crate::block::{ITEMS_MAX, ItemKind, RAW_MAX, SEALED_MAX, SealedBlock};
 use crate::codec::{Decoded, Malformed, Reader};
 use crate::crypto::random;
 use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
+use crate::crypto::xaes::NONCE_LEN;
 use crate::error::{Error, Result};
 use crate::id::{EpochId, ObjectHash};
 use plakar_store::{Name, ReadStore};
@@ -34,10 +35,15 @@ use plakar_store::{Name, ReadStore};
 const MAGIC: &[u8; 8] = b"PLKPACK1";
 const HEADER_LEN: usize = 64;
 const TRAILER_LEN: usize = 16 + OVERHEAD;
+/// The count of blocks before a directory.
+const COUNT_LEN: usize = 4;
 /// What a block takes in a directory, without its items: offset, length, kind, epoch, count,
 const ENTRY_LEN: usize = 4 + 4 + 1 + 8 + 2;
 /// and an item: id, length.
 const ITEM_LEN: usize = 32 + 4;
+/// A pack with so many items is full, however short: whoever makes or reads it holds all of them, more than once, and their
+/// rows.
+const ITEMS_ENOUGH: usize = 1 << 17;
 /// The longest pack that is read whole, in bytes.
 pub const PACK_BYTES_MAX: usize = 256 << 20;
 
@@ -78,10 +84,19 @@ pub struct PackWriter {
 pub struct FinishedPack {
     /// The hash of its bytes: its name.
     pub hash: ObjectHash,
-    /// All its bytes.
+    /// Its bytes up to the directory,
     pub bytes: Vec<u8>,
+    /// and from there on: of tiny items the larger part.
+    pub end: Vec<u8>,
     /// What it holds.
     pub directory: Vec<BlockEntry>,
+}
+
+impl FinishedPack {
+    /// All its bytes.
+    pub fn whole(&self) -> Vec<u8> {
+        [&self.bytes[..], &self.end].concat()
+    }
 }
 
 impl PackWriter {
@@ -125,34 +140,41 @@ impl PackWriter {
         self.bytes.len() + ENTRY_LEN * self.directory.len() + ITEM_LEN * self.items
     }
 
+    /// Whether it is to end here, if packs are to have about so many bytes.
+    pub fn is_full(&self, pack_bytes: usize) -> bool {
+        self.len() >= pack_bytes || self.items >= ITEMS_ENOUGH
+    }
+
     /// Whether it holds no block.
     pub fn is_empty(&self) -> bool {
         self.directory.is_empty()
     }
 
-    /// Adds directory and trailer. `sealer` is the one it was begun with.
-    pub fn finish(mut self, sealer: &Sealer) -> FinishedPack {
-        let header: [u8; HEADER_LEN] =
-            self.bytes[..HEADER_LEN].try_into().expect("it begins with its header");
-        let at = self.bytes.len() as u64;
-        let directory = sealer.seal(
-            Kind::PackDirectory,
-            Context { header: &header, offset: at },
-            &encode_directory(&self.directory),
-        );
-        self.bytes.extend_from_slice(&directory);
+    /// Adds directory and trailer, in `memory`: what is there gives way. `sealer` is the one it was begun with.
+    pub fn finish(self, sealer: &Sealer, memory: Vec<u8>) -> FinishedPack {
+        let directory_len = COUNT_LEN + ENTRY_LEN * self.directory.len() + ITEM_LEN * self.items;
+        let PackWriter { bytes, directory, .. } = self;
+        let header = &bytes[..HEADER_LEN];
+        let at = bytes.len() as u64;
+        let mut end = memory;
+        end.clear();
+        end.reserve_exact(directory_len + OVERHEAD + TRAILER_LEN);
+        end.resize(NONCE_LEN, 0);
+        encode_directory(&directory, &mut end);
+        sealer.seal_in_place(Kind::PackDirectory, Context { header, offset: at }, &mut end, 0);
+        let sealed_len = end.len();
         let mut trailer = at.to_le_bytes().to_vec();
-        trailer.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+        trailer.extend_from_slice(&(sealed_len as u32).to_le_bytes());
         trailer.extend_from_slice(&1u32.to_le_bytes());
-        let context = Context { header: &header, offset: self.bytes.len() as u64 };
-        self.bytes.extend(sealer.seal(Kind::PackTrailer, context, &trailer));
-        let hash = ObjectHash(*blake3::hash(&self.bytes).as_bytes());
-        FinishedPack { hash, bytes: self.bytes, directory: self.directory }
+        let context = Context { header, offset: at + sealed_len as u64 };
+        end.extend(sealer.seal(Kind::PackTrailer, context, &trailer));
+        let hash = blake3::Hasher::new().update(&bytes).update(&end).finalize();
+        FinishedPack { hash: ObjectHash(*hash.as_bytes()), bytes, end, directory }
     }
 }
 
-fn encode_directory(directory: &[BlockEntry]) -> Vec<u8> {
-    let mut out = (directory.len() as u32).to_le_bytes().to_vec();
+fn encode_directory(directory: &[BlockEntry], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(directory.len() as u32).to_le_bytes());
     for block in directory {
         out.extend_from_slice(&block.offset.to_le_bytes());
         out.extend_from_slice(&block.sealed_len.to_le_bytes());
@@ -164,7 +186,6 @@ fn encode_directory(directory: &[BlockEntry]) -> Vec<u8> {
             out.extend_from_slice(&len.to_le_bytes());
         }
     }
-    out
 }
 
 /// Decodes the plaintext of a directory whose blocks all lie before byte `end` of the pack.

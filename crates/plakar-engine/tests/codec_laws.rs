@@ -546,10 +546,10 @@ proptest! {
                 mutated(fuzz::block, plain.unwrap(), seed);
                 pack.push(sealed);
             }
-            let finished = pack.finish(&sealer);
+            let finished = pack.finish(&sealer, Vec::new());
             let store = MemoryStore::new();
             let name = pack::pack_name(&finished.hash);
-            store.tamper_replace(&name, finished.bytes.clone());
+            store.tamper_replace(&name, finished.whole());
             let directory = pack::read_directory(&store, &finished.hash, &sealer).unwrap();
             prop_assert_eq!(&directory, &finished.directory);
             for entry in &directory {
@@ -557,7 +557,7 @@ proptest! {
                 let block = Block::open(entry.kind, entry.epoch, bytes, &sealer, &"block").unwrap();
                 prop_assert_eq!(block.count(), entry.items.len());
             }
-            mutated(fuzz::pack, finished.bytes, seed);
+            mutated(fuzz::pack, finished.whole(), seed);
         }
     }
 

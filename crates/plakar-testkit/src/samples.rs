@@ -188,7 +188,7 @@ pub fn pack(sealer: &Sealer) -> FinishedPack {
     let mut pack = PackWriter::new(sealer, Vec::new());
     pack.push(sealed_block(&[b"hello", b"abc"], sealer));
     pack.push(sealed_block(&[&compressible()], sealer));
-    pack.finish(sealer)
+    pack.finish(sealer, Vec::new())
 }
 
 /// The rows of the sample segment.
@@ -406,8 +406,8 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
     add("slot/laptop", slot().encode());
     add("sealed/page-plain", plain_sealer().seal(Kind::SegmentPage, CONTEXT, b"rows"));
     add("sealed/page-encrypted", sealer().seal(Kind::SegmentPage, CONTEXT, b"rows"));
-    add("pack/plain", pack(&plain_sealer()).bytes);
-    add("pack/encrypted", pack(&sealer()).bytes);
+    add("pack/plain", pack(&plain_sealer()).whole());
+    add("pack/encrypted", pack(&sealer()).whole());
     add("segment/plain", segment(&plain_sealer()));
     add("segment/encrypted", segment(&sealer()));
     add("log_object/plain", log_object(&[facts()[3].1.clone()], &plain_sealer()));

@@ -1,10 +1,10 @@
 //! What is needed: a bit for each row of the index.
 //!
-//! All rows are kept in memory, 16 bytes each, sorted by a keyed hash of kind and id: 64 bits to find a row by and 32 more
-//! to tell two apart. The keys are drawn for each run, so that nobody can prepare ids that are taken for each other, and by
-//! accident that happens to ten million rows once in 10^15 runs. Ten million chunks take 160 MB and a few more for their
-//! blocks.
+//! All rows are kept in memory, each named by a keyed hash of kind and id, of 96 bits. The keys are drawn for each run, so
+//! that nobody can prepare ids that are taken for each other, and by accident that happens to ten million rows once in
+//! 10^15 runs. Ten million chunks take 120 to 140 MB and a few more for their blocks; 160 MB while they are read.
 
+use super::rows::{RowName, Rows, Unsorted};
 use crate::block::{ItemId, ItemKind};
 use crate::crypto::seal::Sealer;
 use crate::error::Result;
@@ -13,6 +13,7 @@ use crate::index::segment::Segment;
 use crate::index::{ID_PREFIX_LEN, Place};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 /// Which block: a number of this run.
 pub type BlockNumber = u32;
@@ -30,51 +31,32 @@ pub struct Listed {
     pub items: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    key: u64,
-    check: u32,
-    block: BlockNumber,
-}
+/// A bit for each row.
+struct Bits(Vec<u64>);
 
-impl Row {
-    fn is(&self, (key, check): (u64, u32)) -> bool {
-        (self.key, self.check) == (key, check)
+impl Bits {
+    fn get(&self, row: usize) -> bool {
+        self.0[row / 64] >> (row % 64) & 1 == 1
+    }
+
+    fn set(&mut self, row: usize) {
+        self.0[row / 64] |= 1 << (row % 64);
     }
 }
 
-/// Rows that were read together, sorted, with a bit for each.
+/// Rows that were read together, and which of them are needed: of those with one name all or none.
 struct Run {
-    rows: Vec<Row>,
-    live: Vec<u64>,
+    rows: Rows,
+    live: Bits,
 }
 
 impl Run {
-    fn find(&self, name: (u64, u32)) -> std::ops::Range<usize> {
-        // The keys are spread evenly: a row is near where its key would be.
-        let guess = ((u128::from(name.0) * self.rows.len() as u128) >> 64) as usize;
-        let (mut from, mut to, mut step) = (guess, guess, 64);
-        while from > 0 && (self.rows[from - 1].key, self.rows[from - 1].check) >= name {
-            from = from.saturating_sub(step);
-            step *= 2;
-        }
-        step = 64;
-        while to < self.rows.len() && (self.rows[to].key, self.rows[to].check) <= name {
-            to = (to + step).min(self.rows.len());
-            step *= 2;
-        }
-        let some = &self.rows[from..to];
-        let first = from + some.partition_point(|row| (row.key, row.check) < name);
-        let len = self.rows[first..to].iter().take_while(|row| row.is(name)).count();
-        first..first + len
+    fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = BlockNumber> {
+        rows.map(|row| self.rows.block(row))
     }
 
-    fn is_live(&self, row: usize) -> bool {
-        self.live[row / 64] >> (row % 64) & 1 == 1
-    }
-
-    fn set_live(&mut self, row: usize) {
-        self.live[row / 64] |= 1 << (row % 64);
+    fn is_live(&self, rows: &Range<usize>) -> bool {
+        !rows.is_empty() && self.live.get(rows.start)
     }
 }
 
@@ -115,7 +97,7 @@ impl Live {
         left_out: &dyn Fn(&ObjectHash) -> bool,
         goes: &dyn Fn(&ObjectHash) -> Option<bool>,
     ) -> Result<()> {
-        let mut rows = Vec::new();
+        let mut rows = Unsorted::default();
         for segment in segments {
             if self.runs.is_empty() {
                 rows.reserve(usize::try_from(segment.rows()).unwrap_or(0));
@@ -134,55 +116,49 @@ impl Live {
                 if block == next {
                     self.blocks.push(Listed { pack, offset: at.offset, len: at.sealed_len, items: 0 });
                 }
-                let (key, check) = self.name(kind, id);
-                if goes(&at.pack) == Some(false) && self.replace((key, check), block, goes) {
+                let name = self.name(kind, id);
+                if goes(&at.pack) == Some(false) && self.replace(&name, block, goes) {
                     return Ok(());
                 }
-                rows.push(Row { key, check, block });
+                rows.push(&name, block);
                 Ok(())
             })?;
         }
-        rows.sort_unstable();
         // Two segments may say the same.
-        rows.dedup();
+        let rows = Rows::new(rows, self.blocks.len());
         if rows.is_empty() {
             return Ok(());
         }
-        let mut run = Run { live: vec![0; rows.len().div_ceil(64)], rows };
-        for number in 0..run.rows.len() {
-            let row = run.rows[number];
-            let name = (row.key, row.check);
-            let before =
-                self.runs.iter().map(|run| (run, run.find(name))).filter(|(_, found)| !found.is_empty());
-            let (mut known, mut live) = (false, false);
-            for (run, found) in before {
-                live |= run.is_live(found.start);
-                known |= run.rows[found].iter().any(|one| one.block == row.block);
+        let mut live = Bits(vec![0; rows.len().div_ceil(64)]);
+        rows.for_each_name(&mut |name, found| {
+            let before: Vec<_> = self.runs.iter().map(|run| (run, run.rows.find(name))).collect();
+            let is_live = before.iter().any(|(run, found)| run.is_live(found));
+            for row in found {
+                let block = rows.block(row);
+                if is_live {
+                    live.set(row);
+                }
+                if !before.iter().any(|(run, found)| run.blocks(found.clone()).any(|one| one == block)) {
+                    self.blocks[block as usize].items += 1;
+                }
             }
-            if live {
-                run.set_live(number);
-            }
-            if !known {
-                self.blocks[row.block as usize].items += 1;
-            }
-        }
-        self.runs.push(run);
+        });
+        self.runs.push(Run { rows, live });
         Ok(())
     }
 
     /// Puts `block` where a copy in a pack that goes is listed, or says that there is none.
     fn replace(
         &mut self,
-        name: (u64, u32),
+        name: &RowName,
         block: BlockNumber,
         goes: &dyn Fn(&ObjectHash) -> Option<bool>,
     ) -> bool {
         for run in &mut self.runs {
-            for row in run.find(name) {
-                let old = run.rows[row].block;
+            for row in run.rows.find(name) {
+                let old = run.rows.block(row);
                 let old_pack = self.packs[self.blocks[old as usize].pack as usize];
-                if goes(&old_pack) == Some(true) {
-                    run.rows[row].block = block;
+                if goes(&old_pack) == Some(true) && run.rows.set_block(row, block) {
                     self.blocks[block as usize].items += 1;
                     self.replaced = true;
                     return true;
@@ -197,12 +173,15 @@ impl Live {
         self.replaced
     }
 
-    fn name(&self, kind: ItemKind, id: &[u8; ID_PREFIX_LEN]) -> (u64, u32) {
+    fn name(&self, kind: ItemKind, id: &[u8; ID_PREFIX_LEN]) -> RowName {
         let [one, other] = &self.hashers;
-        (one.hash_one((kind, id)), other.hash_one((kind, id)) as u32)
+        let mut name = RowName::default();
+        name[..8].copy_from_slice(&one.hash_one((kind, id)).to_be_bytes());
+        name[8..].copy_from_slice(&other.hash_one((kind, id)).to_be_bytes()[..4]);
+        name
     }
 
-    fn name_of(&self, item: &ItemId) -> (u64, u32) {
+    fn name_of(&self, item: &ItemId) -> RowName {
         let (kind, id) = item.prefix();
         self.name(kind, &id)
     }
@@ -212,12 +191,12 @@ impl Live {
         let name = self.name_of(item);
         let mut met = Met::Nowhere;
         for run in &mut self.runs {
-            for row in run.find(name) {
-                met = match run.is_live(row) {
+            for row in run.rows.find(&name) {
+                met = match run.live.get(row) {
                     true => Met::Again,
                     false => Met::First,
                 };
-                run.set_live(row);
+                run.live.set(row);
             }
         }
         met
@@ -229,9 +208,9 @@ impl Live {
         copies.clear();
         let name = self.name_of(item);
         for run in &self.runs {
-            let found = run.find(name);
-            if found.clone().next().is_some_and(|row| run.is_live(row)) {
-                copies.extend(run.rows[found].iter().map(|row| row.block));
+            let found = run.rows.find(&name);
+            if run.is_live(&found) {
+                copies.extend(run.blocks(found));
             }
         }
     }
@@ -248,28 +227,24 @@ impl Live {
             return false;
         };
         let name = self.name(kind, id);
-        self.runs.iter().any(|run| run.rows[run.find(name)].iter().any(|row| row.block == *block))
+        self.runs.iter().any(|run| run.blocks(run.rows.find(&name)).any(|listed| listed == *block))
     }
 
     /// Calls `each` with the blocks that list one needed item, once for each needed item.
     pub fn for_each_needed(&self, each: &mut dyn FnMut(&[BlockNumber])) {
         let mut copies = Vec::new();
         for (number, run) in self.runs.iter().enumerate() {
-            let mut row = 0;
-            while row < run.rows.len() {
-                let name = (run.rows[row].key, run.rows[row].check);
-                let same = run.rows[row..].iter().take_while(|other| other.is(name)).count();
-                let first = self.runs[..number].iter().all(|before| before.find(name).is_empty());
-                if run.is_live(row) && first {
+            run.rows.for_each_name(&mut |name, found| {
+                let first = || self.runs[..number].iter().all(|before| before.rows.find(name).is_empty());
+                if run.is_live(&found) && first() {
                     copies.clear();
-                    copies.extend(run.rows[row..row + same].iter().map(|row| row.block));
+                    copies.extend(run.blocks(found));
                     for later in &self.runs[number + 1..] {
-                        copies.extend(later.rows[later.find(name)].iter().map(|row| row.block));
+                        copies.extend(later.blocks(later.rows.find(name)));
                     }
                     each(&copies);
                 }
-                row += same;
-            }
+            });
         }
     }
 
@@ -290,6 +265,6 @@ impl Live {
 
     /// Forgets what is needed.
     pub fn forget(&mut self) {
-        self.runs.iter_mut().for_each(|run| run.live.fill(0));
+        self.runs.iter_mut().for_each(|run| run.live.0.fill(0));
     }
 }

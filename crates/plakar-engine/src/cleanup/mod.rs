@@ -18,6 +18,7 @@ mod going;
 mod live;
 mod plan;
 mod rescue;
+mod rows;
 mod sweep;
 mod walk;
 

@@ -97,6 +97,12 @@ pub struct Location {
 }
 
 impl SegmentBuilder {
+    /// Forgets all rows, but keeps the memory for others.
+    pub fn clear(&mut self) {
+        let SegmentBuilder { packs, pack_numbers, epochs, rows } = self;
+        (packs.clear(), pack_numbers.clear(), epochs.clear(), rows.clear());
+    }
+
     /// Adds a row.
     pub fn add(&mut self, kind: ItemKind, id: &[u8], at: &Location) {
         let next = self.packs.len() as u32;

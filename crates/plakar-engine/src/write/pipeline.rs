@@ -17,6 +17,10 @@ use std::thread::JoinHandle;
 /// Data and tree blocks of a session that has fewer sealed bytes travel in one mixed pack.
 const MIXED_BYTES_MAX: usize = 4 << 20;
 
+/// So large a piece of memory is never kept by the usual allocator of Linux once it is free. Of smaller ones it learns to keep
+/// as much as they have, twice, for each thread.
+const MAPPED_BYTES: usize = (32 << 20) + 1;
+
 /// A pack that was put (durable after the next barrier).
 pub struct Stored {
     /// Its hash.
@@ -45,8 +49,19 @@ struct Inner {
     spare: Option<Vec<u8>>,
     /// Blocks and packs that are neither in a pack nor stored yet.
     working: usize,
+    /// Full packs that the thread that puts packs has not taken yet.
+    waiting: usize,
     stored: Vec<Stored>,
     failed: Option<Error>,
+}
+
+impl Inner {
+    fn open(&mut self, kind: ItemKind) -> &mut Option<PackWriter> {
+        match kind {
+            ItemKind::Chunk => &mut self.data,
+            ItemKind::Node => &mut self.tree,
+        }
+    }
 }
 
 /// Takes open blocks and stores packs.
@@ -102,14 +117,19 @@ impl Pipeline {
     /// Takes over a block that is sealed already. Waits while packs are being stored.
     pub fn push_sealed(&self, block: SealedBlock) -> Result<()> {
         check(&mut self.shared.state.lock().expect("no panic while held"))?;
-        let Some(pack) = add(&self.shared, block) else { return Ok(()) };
-        self.put(pack)
+        match add(&self.shared, block) {
+            Some(pack) => self.put(pack),
+            None => Ok(()),
+        }
     }
 
     fn put(&self, pack: PackWriter) -> Result<()> {
         self.shared.state.lock().expect("no panic while held").working += 1;
         let queue = self.packs.as_ref().expect("it runs until it is dropped");
-        queue.send(pack).map_err(|_| Error::Refused("the writing threads are gone".into()))
+        match hand_over(&self.shared, queue, pack) {
+            true => Ok(()),
+            false => Err(Error::Refused("the writing threads are gone".into())),
+        }
     }
 
     /// Packs stored since the last call.
@@ -134,6 +154,7 @@ impl Pipeline {
             (data, tree) => data.into_iter().chain(tree).collect(),
         };
         for pack in packs.drain(..) {
+            self.shared.state.lock().expect("no panic while held").waiting += 1;
             self.put(pack)?;
         }
         self.wait()?;
@@ -190,7 +211,7 @@ fn seal_blocks(
             }
         };
         // The work goes on with the pack, if one is full.
-        if full.is_some_and(|pack| packs.send(pack).is_ok()) {
+        if full.is_some_and(|pack| hand_over(shared, packs, pack)) {
             guard.hand_over();
         }
     }
@@ -220,35 +241,51 @@ impl Drop for Working<'_> {
     }
 }
 
+/// Adds a block to the open pack of its kind; returns that when it is full, to be handed over. While a full one waits, none
+/// is begun: packs are large, and so there are few, however many workers.
 fn add(shared: &Shared, block: SealedBlock) -> Option<PackWriter> {
     let mut inner = shared.state.lock().expect("no panic while held");
-    let Inner { data, tree, spare, .. } = &mut *inner;
-    let slot = match block.kind {
-        ItemKind::Chunk => data,
-        ItemKind::Node => tree,
-    };
-    let pack = slot.get_or_insert_with(|| {
+    while inner.waiting > 0 && inner.open(block.kind).is_none() {
+        inner = shared.changed.wait(inner).expect("no panic while held");
+    }
+    if inner.open(block.kind).is_none() {
         // What is not touched of it costs nothing.
-        let room = || Vec::with_capacity(shared.pack_bytes + shared.pack_bytes / 8);
-        PackWriter::new(&shared.sealer, spare.take().unwrap_or_else(room))
-    });
+        let room = || Vec::with_capacity((shared.pack_bytes + shared.pack_bytes / 8).max(MAPPED_BYTES));
+        let memory = inner.spare.take().unwrap_or_else(room);
+        *inner.open(block.kind) = Some(PackWriter::new(&shared.sealer, memory));
+    }
+    let slot = inner.open(block.kind);
+    let pack = slot.as_mut().expect("one was begun");
     pack.push(block);
-    if pack.len() >= shared.pack_bytes { slot.take() } else { None }
+    let full = if pack.is_full(shared.pack_bytes) { slot.take() } else { None };
+    inner.waiting += usize::from(full.is_some());
+    full
+}
+
+/// Hands a pack that counts as waiting to the thread that puts packs, once that is free. Whether it is still there.
+fn hand_over(shared: &Shared, packs: &SyncSender<PackWriter>, pack: PackWriter) -> bool {
+    let sent = packs.send(pack).is_ok();
+    shared.state.lock().expect("no panic while held").waiting -= 1;
+    shared.changed.notify_all();
+    sent
 }
 
 fn put_packs(shared: &Shared, queue: &Receiver<PackWriter>) {
+    let mut memory = Vec::new();
     while let Ok(pack) = queue.recv() {
         let _guard = Working { shared, done: false };
         if shared.state.lock().expect("no panic while held").failed.is_some() {
             continue;
         }
-        let FinishedPack { hash, bytes, directory } = pack.finish(&shared.sealer);
-        match shared.store.put(&pack_name(&hash), &[&bytes]) {
+        let FinishedPack { hash, bytes, end, directory } =
+            pack.finish(&shared.sealer, std::mem::take(&mut memory));
+        match shared.store.put(&pack_name(&hash), &[&bytes, &end]) {
             Ok(()) => {
-                let stored = Stored { hash, directory, len: bytes.len() as u64 };
+                let stored = Stored { hash, directory, len: (bytes.len() + end.len()) as u64 };
                 let mut inner = shared.state.lock().expect("no panic while held");
                 inner.stored.push(stored);
                 inner.spare = Some(bytes);
+                memory = end;
             }
             Err(e) => fail(shared, e.into()),
         }

@@ -259,7 +259,7 @@ impl Session {
     }
 
     pub(crate) fn put_item(&mut self, owner: Owner, item: ItemId, bytes: &[u8]) -> Result<()> {
-        self.pending.insert(item.prefix());
+        self.note(&item);
         let mut full = Vec::new();
         let open = match item.kind {
             ItemKind::Node => &mut self.tree,
@@ -295,10 +295,17 @@ impl Session {
     /// What it holds was proven by the caller.
     pub(crate) fn put_sealed(&mut self, block: SealedBlock) -> Result<()> {
         for (id, _) in &block.items {
-            self.pending.insert(ItemId { kind: block.kind, id: *id }.prefix());
+            self.note(&ItemId { kind: block.kind, id: *id });
         }
         self.pipeline().push_sealed(block)?;
         self.collect_stored(false)
+    }
+
+    /// A rescue is told what to store, each item once, and does not ask for it again before it is listed.
+    fn note(&mut self, item: &ItemId) {
+        if !self.rescue {
+            self.pending.insert(item.prefix());
+        }
     }
 
     fn pipeline(&mut self) -> &Pipeline {
@@ -364,6 +371,8 @@ impl Session {
             self.pending.remove(&key);
         }
         self.segments.push(segment);
+        builder.clear();
+        self.builder = builder;
         Ok(())
     }
 

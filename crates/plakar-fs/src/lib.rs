@@ -14,6 +14,7 @@ mod ahead;
 mod content;
 mod lister;
 mod meta;
+mod open;
 mod owners;
 mod roots;
 mod walk;

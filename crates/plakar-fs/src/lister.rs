@@ -1,6 +1,7 @@
 //! One directory at a time: open it, read its names, describe each, sort.
 
 use crate::meta::{Identity, Stat};
+use crate::open::openat;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -42,9 +43,9 @@ impl Rules {
 pub(crate) fn open(dir: impl AsFd, name: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     let dir = dir.as_fd();
-    match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+    match openat(dir, name, flags, Mode::empty()) {
         Err(Errno::PERM) if flags.contains(OFlags::NOATIME) => {
-            rustix::fs::openat(dir, name, flags - OFlags::NOATIME, Mode::empty())
+            openat(dir, name, flags - OFlags::NOATIME, Mode::empty())
         }
         result => result,
     }

@@ -3,10 +3,11 @@
 use super::apply::{Attributes, Subject, apply};
 use super::{Problem, Target, TargetDir, What, checked, problem};
 use crate::meta::{Identity, Stat};
+use crate::open::openat;
 use plakar_engine::tree::{Device, Kind};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{CStr, CString};
 use std::io;
 
@@ -65,7 +66,7 @@ impl TargetDir {
 
     fn create(&self, name: &CStr) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
+        openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
     /// Makes a symbolic link that points to `target`, whatever that may be, in the place of what is not
@@ -146,7 +147,7 @@ impl TargetDir {
         let failed = |e: io::Error| problem(&path, What::Create, e);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle =
-            rustix::fs::openat(&self.handle, &name, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+            openat(&self.handle, name.as_c_str(), flags, Mode::empty()).map_err(|e| failed(e.into()))?;
         // In a directory that was there before, others may have put something in its place, say another
         // name of a file they would like to be given. (Whose a new link is says nothing where a server
         // maps root to somebody else, and being given a link gains nothing.)
@@ -215,12 +216,12 @@ impl TargetFile {
 
     /// Reads what was written, as `std::os::unix::fs::FileExt::read_at` does: 0 means the end.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::pread(self.handle(), buf, offset)?)
+        Ok(retry_on_intr(|| rustix::io::pread(self.handle(), &mut *buf, offset))?)
     }
 
     /// Makes the file `len` bytes long. Needed if it ends in a hole; it allocates nothing.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::ftruncate(self.handle(), len)?)
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(self.handle(), len))?)
     }
 
     /// Gives the file its owner, attributes, mode and time, and its name. It is not synced:
@@ -307,8 +308,7 @@ impl Parked {
         let failed = |e: io::Error| problem(&path, What::Content, e);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let name = self.temporary.as_ref().unwrap_or(&self.name);
-        let handle =
-            rustix::fs::openat(&dir.handle, name, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let handle = openat(&dir.handle, name, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
         let stat = Stat::of_handle(&handle).map_err(|e| failed(e.into()))?;
         if stat.identity() != self.identity {
             return Err(failed(io::Error::other("it was replaced while it was being restored")));

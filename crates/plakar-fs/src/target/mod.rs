@@ -30,12 +30,13 @@ pub use create::{ParkedFile, TargetFile};
 pub use owner::OwnerPolicy;
 
 use crate::meta::Stat;
+use crate::open::openat;
 use crate::xattr;
 use owner::Ownership;
 use plakar_engine::tree::Kind;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::CString;
 use std::fmt;
 use std::io;
@@ -125,7 +126,7 @@ impl Target {
     pub fn open(dir: &Path, owners: OwnerPolicy) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = Arc::new(rustix::fs::openat(CWD, dir, flags, Mode::empty())?);
+        let root = Arc::new(openat(CWD, dir, flags, Mode::empty())?);
         Ok(Self { shared: Arc::new(Shared { root, ownership: Ownership::new(owners) }) })
     }
 
@@ -170,7 +171,7 @@ impl Target {
 fn open_beneath(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = directory_flags();
-    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    match retry_on_intr(|| rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)) {
         // Old kernels and sandboxes do not have it, the path may be longer than it takes, and somebody
         // renaming directories elsewhere may disturb it: one step after the other always works.
         Err(
@@ -178,8 +179,8 @@ fn open_beneath(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         ) => {
             let mut names = path.split(|&b| b == b'/');
             let first = names.next().unwrap_or(b"");
-            let first = rustix::fs::openat(root, first, flags, Mode::empty())?;
-            names.try_fold(first, |dir, name| rustix::fs::openat(dir, name, flags, Mode::empty()))
+            let first = openat(root, first, flags, Mode::empty())?;
+            names.try_fold(first, |dir, name| openat(dir, name, flags, Mode::empty()))
         }
         result => result,
     }
@@ -254,18 +255,18 @@ impl TargetDir {
 
     /// Opens a directory for making things in it, whatever its mode.
     fn open_to_work_in(&self, name: &CString) -> rustix::io::Result<OwnedFd> {
-        let (handle, stat) = match rustix::fs::openat(&self.handle, name, directory_flags(), Mode::empty()) {
+        let (handle, stat) = match openat(&self.handle, name.as_c_str(), directory_flags(), Mode::empty()) {
             Ok(handle) => {
                 let stat = Stat::of_handle(&handle)?;
                 (handle, stat)
             }
             Err(Errno::ACCESS) => {
                 let flags = directory_flags() | OFlags::PATH;
-                let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+                let handle = openat(&self.handle, name.as_c_str(), flags, Mode::empty())?;
                 let stat = Stat::of_handle(&handle)?;
                 chmod_handle(&handle, Mode::from_raw_mode(u32::from(stat.mode) & 0o7777) | Mode::RWXU)?;
                 // By the handle, so that it is the directory whose mode was changed.
-                return rustix::fs::openat(&handle, c".", directory_flags(), Mode::empty());
+                return openat(&handle, c".", directory_flags(), Mode::empty());
             }
             Err(e) => return Err(e),
         };

@@ -84,7 +84,7 @@ pub fn stat(folder: BorrowedFd<'_>, last: &str) -> io::Result<Option<(u64, i64)>
 /// done cannot disturb the reading.
 pub fn entries(folder: &OwnedFd) -> io::Result<Vec<(String, bool)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(folder)? {
+    for entry in listed(folder)? {
         let entry = entry?;
         if let Ok(name) = entry.file_name().to_str()
             && name != "."
@@ -100,12 +100,17 @@ pub fn entries(folder: &OwnedFd) -> io::Result<Vec<(String, bool)>> {
 
 /// Whether a folder holds nothing at all, whatever its name.
 pub fn is_empty(folder: &OwnedFd) -> io::Result<bool> {
-    for entry in Dir::read_from(folder)? {
+    for entry in listed(folder)? {
         if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Listing opens the folder once more, which a signal may interrupt.
+fn listed(folder: &OwnedFd) -> io::Result<Dir> {
+    Ok(retry_on_intr(|| Dir::read_from(folder))?)
 }
 
 /// Whether an open folder no longer has a name.

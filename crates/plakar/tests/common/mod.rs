@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 pub mod copies;
+pub mod inject;
 pub mod tree;
 
 /// A home directory, and somewhere to work.
@@ -28,7 +29,17 @@ pub struct Ran {
 
 impl World {
     pub fn new() -> World {
-        let folder = tempfile::tempdir().unwrap();
+        World::beneath(&std::env::temp_dir())
+    }
+
+    /// In memory where that can be had: for what flushes so often that a disk would take its time.
+    pub fn in_memory() -> World {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { World::beneath(memory) } else { World::new() }
+    }
+
+    fn beneath(folder: &Path) -> World {
+        let folder = tempfile::tempdir_in(folder).unwrap();
         fs::create_dir(folder.path().join("home")).unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         World { folder, variables: Vec::new() }

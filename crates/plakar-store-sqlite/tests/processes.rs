@@ -6,7 +6,10 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::Stdio,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,8 +19,9 @@ use plakar_store::{ReadStore, Store};
 use plakar_store_sqlite::SqliteStore;
 use rusqlite::TransactionBehavior;
 
-/// How often a writer is killed.
-const KILLS: usize = 30;
+/// How often a writer is killed in one database. All that is in it is read after each, so that there are several.
+const KILLS: usize = 25;
+const DATABASES: u64 = 8;
 
 const RACE_OBJECTS: u64 = 60;
 
@@ -113,7 +117,18 @@ fn killed_bytes(n: u64) -> Vec<u8> {
 
 #[test]
 fn a_killed_writer_loses_nothing_that_had_a_barrier() {
-    let mut random = Random(seed());
+    let (seed, next) = (seed(), AtomicU64::new(0));
+    // Two at a time: each is the other's load.
+    let work = || {
+        let one = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < DATABASES);
+        while let Some(number) = one() {
+            killed_in_one_database(Random(seed ^ number));
+        }
+    };
+    thread::scope(|scope| [scope.spawn(work), scope.spawn(work)].map(|thread| thread.join().unwrap()));
+}
+
+fn killed_in_one_database(mut random: Random) {
     let stage = Stage::new();
     drop(stage.create());
     // By number: whether it was put, or deleted again, when a barrier had passed. What is in the making is in neither.

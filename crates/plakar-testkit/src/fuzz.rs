@@ -14,14 +14,15 @@ use plakar_engine::codec::{Reader, Writer};
 use plakar_engine::crypto::keyring::Keyring;
 use plakar_engine::crypto::seal::{Context, Kind, OVERHEAD};
 use plakar_engine::crypto::slot::Slot;
-use plakar_engine::id::{EpochId, NodeId, ObjectHash, unhex};
+use plakar_engine::id::{EpochId, NodeId, ObjectHash, SessionId, unhex};
 use plakar_engine::index::segment::SegmentSource;
 use plakar_engine::index::{Index, IndexRow};
 use plakar_engine::log::object::{self, Class};
-use plakar_engine::log::{Fact, Row as SnapshotRow};
+use plakar_engine::log::{Fact, Row as SnapshotRow, Snapshot};
 use plakar_engine::pack::{self, BlockEntry};
 use plakar_engine::record;
 use plakar_engine::repository::records::{Config, Replica};
+use plakar_engine::retention::{Age, Policy, Reason, decide};
 use plakar_engine::tree::node::{ChunkPage, DirectoryPage, decode_xattrs, encode_xattrs};
 use plakar_engine::tree::{Body, Chunks, Directory, NodeSource, Object, Subtree, Totals, find_path};
 use plakar_store::{MemoryStore, Name};
@@ -31,7 +32,7 @@ use std::sync::Arc;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 20] = [
+pub const ALL: [(&str, Target); 21] = [
     ("numbers", numbers),
     ("hex_id", hex_id),
     ("directory_page", directory_page),
@@ -52,6 +53,7 @@ pub const ALL: [(&str, Target); 20] = [
     ("keyring_record", keyring_record),
     ("slot", slot),
     ("repository_records", repository_records),
+    ("age", age),
 ];
 
 /// Bytes to begin with, for the function with this name: made by the encoders.
@@ -75,9 +77,32 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         }
         "fact" => named(&["fact"]),
         "repository_records" => named(&["replica", "config"]),
+        "age" => ["0", "30d", "1y6m2w3d12h", "9999999y", "0h", "007d"].map(|age| age.into()).to_vec(),
         "keyring" => named(&["keyring"]),
         // The encrypted ones end at their checksum: they are seeds too, of what a stranger could do.
         other => named(&[other]),
+    }
+}
+
+/// Ages as they are typed for a policy. One is shown as what means the same, and whatever it is, the newest snapshot is not
+/// older than the newest.
+pub fn age(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(age) = text.parse::<Age>() else { return };
+    let shown = age.to_string();
+    assert_eq!(shown.parse(), Ok(age), "{shown}");
+    assert_eq!(age.is_zero(), shown == "0");
+    let row = samples::row();
+    for received_ms in [i64::MIN, -1, 0, 1_700_000_000_000, i64::MAX] {
+        let snapshot = Snapshot { session: SessionId([1; 16]), row: &row, received_ms };
+        let policy = Policy { within: Some(age), min_age: age, trust_times: true, ..Policy::default() };
+        let groups = decide(&[snapshot], &policy, received_ms).expect("the newest is kept");
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.decisions.iter().all(|one| one.reasons.contains(&Reason::Within))),
+            "{shown}"
+        );
     }
 }
 

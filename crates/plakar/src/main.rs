@@ -11,6 +11,8 @@ mod context;
 mod exit;
 mod format;
 mod help;
+#[cfg(test)]
+mod hostile;
 mod known;
 mod local;
 mod location;

@@ -222,6 +222,7 @@ fn the_arrows_that_do_not_exist_do_not_exist() {
 
     assert_eq!(ours_of("plakar-store"), [""; 0]);
     assert_eq!(ours_of("plakar-store-sqlite"), ["plakar-store"]);
+    assert_eq!(ours_of("plakar-net"), ["plakar-store"]);
     assert_eq!(ours_of("plakar-engine"), ["plakar-store"]);
     assert!(!ours_of("plakar-fs").contains(&"plakar-store"));
     for (name, sections) in &crates {
@@ -239,8 +240,16 @@ fn the_arrows_that_do_not_exist_do_not_exist() {
         }
     }
     let lock = read("Cargo.lock");
-    for runtime in ["tokio", "async-std", "smol", "futures-executor"] {
+    for runtime in ["async-std", "smol", "futures-executor"] {
         assert!(!lock.contains(&format!("name = \"{runtime}\"\n")), "{runtime} is in Cargo.lock");
+    }
+    for (name, sections) in crates.iter().filter(|(name, _)| *name != "plakar-net") {
+        let all: BTreeSet<_> = sections.values().flatten().map(String::as_str).collect();
+        for runtime in ["tokio", "hyper", "hyper-util"] {
+            assert!(!all.contains(runtime), "{name} depends on {runtime}");
+        }
+        let is_async = |(_, text): &(PathBuf, String)| text.contains("async ");
+        assert!(!sources(name).iter().any(is_async), "{name} is asynchronous");
     }
     assert!(read("Cargo.toml").contains("unsafe_code = \"deny\""));
     for name in ours {

@@ -145,6 +145,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Key,
     },
+    /// Give whoever runs this over ssh access to the repository
+    #[command(after_help = EXIT_CODES)]
+    Stdio,
     /// Print the version
     #[command(after_help = EXIT_CODES)]
     Version,

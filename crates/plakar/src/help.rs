@@ -142,8 +142,8 @@ pub const ABOUT: &str = "Deduplicating, encrypted backups.";
 pub const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
-REPOSITORY is a folder, or 'sqlite://' and the path of a database; without 'on', it is PLAKAR_REPOSITORY or
-~/.plakar/store.
+REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
+that machine, where plakar must be installed too; without 'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 

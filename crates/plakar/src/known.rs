@@ -125,7 +125,9 @@ impl Local {
                 return None;
             }
             let there = known.place()?;
-            let same = there.identity().ok()? == place.identity().ok()?;
+            // One on another machine is not asked for this.
+            let there_is = there.identity().ok()?;
+            let same = place.identity().is_ok_and(|place| place == there_is);
             (!same && is_there(&there, replica)).then_some(there)
         })
     }

@@ -1,10 +1,12 @@
-//! What a repository's name stands for: a folder, or a file that is a SQLite database.
+//! What a repository's name stands for: a folder, a file that is a SQLite database, or either of them on another machine.
 //!
 //! A folder is named by its path, a database by `sqlite://` and its path, which is relative unless it begins with a
-//! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves.
+//! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves. For what is reached with
+//! ssh see [`crate::ssh`].
 
 use crate::exit::{Code, Failure, Result};
 use crate::format;
+use crate::ssh::{self, Ssh};
 use plakar_engine::Error;
 use plakar_store::{DirStore, ErrorKind, Store};
 use plakar_store_sqlite::SqliteStore;
@@ -29,6 +31,8 @@ pub enum Location {
     Folder(PathBuf),
     /// A database file.
     Sqlite(PathBuf),
+    /// On another machine.
+    Ssh(Ssh),
 }
 
 impl Location {
@@ -47,13 +51,18 @@ impl Location {
             Some(path) => return Ok(Location::Sqlite(PathBuf::from(OsStr::from_bytes(path)))),
             None => {}
         }
+        if bytes.starts_with(ssh::SCHEME) {
+            let parsed = Ssh::parse(typed).map(Location::Ssh);
+            return parsed.map_err(|why| Failure::usage(format!("{}: {why}", shown())));
+        }
         if let Some(scheme) = scheme(bytes) {
             return Err(Failure::failed(format!(
                 "{}: repositories at {scheme}:// are not supported",
                 shown()
             ))
             .hint(
-                "a repository is a folder, named by its path, or a file, named by 'sqlite://' and its path",
+                "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, or one of \
+                 them elsewhere, 'ssh://HOST/PATH'",
             ));
         }
         if bytes[0] == b'@' {
@@ -63,10 +72,11 @@ impl Location {
         Ok(Location::Folder(PathBuf::from(typed)))
     }
 
-    /// The folder or the file.
-    pub fn path(&self) -> &Path {
+    /// The folder or the file, if it is here.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Location::Folder(path) | Location::Sqlite(path) => path,
+            Location::Folder(path) | Location::Sqlite(path) => Some(path),
+            Location::Ssh(_) => None,
         }
     }
 
@@ -75,6 +85,7 @@ impl Location {
         match self {
             Location::Folder(path) => path.clone().into_os_string(),
             Location::Sqlite(path) => OsString::from_vec([SQLITE, path.as_os_str().as_bytes()].concat()),
+            Location::Ssh(ssh) => ssh.name().to_owned(),
         }
     }
 
@@ -88,12 +99,13 @@ impl Location {
         match self {
             Location::Folder(_) => Location::Folder(path),
             Location::Sqlite(_) => Location::Sqlite(path),
+            Location::Ssh(_) => self.clone(),
         }
     }
 
     /// The same place without links on the way to it, as far as it is there.
     pub fn canonical(&self) -> Location {
-        let path = self.path();
+        let Some(path) = self.path() else { return self.clone() };
         if let Ok(path) = fs::canonicalize(path) {
             return self.at(path);
         }
@@ -111,14 +123,16 @@ impl Location {
     /// # Errors
     /// When it cannot be looked at.
     pub fn identity(&self) -> io::Result<Identity> {
-        let metadata = fs::metadata(self.path())?;
+        let elsewhere = || io::Error::from(io::ErrorKind::Unsupported);
+        let metadata = fs::metadata(self.path().ok_or_else(elsewhere)?)?;
         Ok((metadata.dev(), metadata.ino()))
     }
 
     /// Whether it is somewhere in another place.
     pub fn lies_in(&self, outer: &Location) -> bool {
         let (inner, outer) = (self.canonical(), outer.canonical());
-        inner != outer && inner.path().starts_with(outer.path())
+        let both = inner.path().zip(outer.path());
+        inner != outer && both.is_some_and(|(inner, outer)| inner.starts_with(outer))
     }
 
     /// Whether both are one place, by whatever names.
@@ -139,13 +153,14 @@ impl Location {
                 Location::Folder(_) => {
                     Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
                 }
-                Location::Sqlite(_) => Failure::new(Code::NoRepository, e.to_string()),
+                Location::Sqlite(_) | Location::Ssh(_) => Failure::new(Code::NoRepository, e.to_string()),
             },
             _ => e.into(),
         })
     }
 
-    fn open_store(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+    /// As [`open`](Self::open), with the store's own errors.
+    pub fn open_store(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
                 let store = DirStore::open(path)?;
@@ -157,6 +172,7 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.open()?), self.clone())),
         }
     }
 
@@ -176,6 +192,7 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.create()?), self.clone())),
         }
     }
 }
@@ -227,7 +244,8 @@ mod tests {
             assert_eq!(scheme(typed.as_bytes()), expected, "{typed}");
             assert_eq!(Location::parse(OsStr::new(typed)).is_ok(), expected.is_none());
         }
-        let sqlite = |typed: &str| Location::parse(OsStr::new(typed)).map(|l| l.path().to_owned()).ok();
+        let sqlite =
+            |typed: &str| Location::parse(OsStr::new(typed)).ok().and_then(|l| l.path().map(Path::to_owned));
         assert_eq!(sqlite("sqlite:///a/b.db"), Some("/a/b.db".into()));
         assert_eq!(sqlite("sqlite://b.db"), Some("b.db".into()));
         assert_eq!(sqlite("sqlite://"), None);

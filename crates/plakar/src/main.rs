@@ -24,6 +24,7 @@ mod refs;
 mod repo;
 mod room;
 mod several;
+mod ssh;
 mod tags;
 mod units;
 mod verified;
@@ -110,6 +111,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Heal(args) => commands::heal::run(context, args),
         Command::Repair(args) => commands::repair::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
+        Command::Stdio => commands::stdio::run(context),
         Command::Version => commands::version::run(context),
     }
 }

@@ -22,11 +22,11 @@ use std::rc::Rc;
 /// What SQLite appends to the name of a database for the files beside it.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// What belongs to a repository.
-#[derive(Debug, Clone)]
+/// What belongs to a repository. Of one on another machine there is nothing here.
+#[derive(Debug, Clone, Default)]
 pub struct Own {
     /// The folder or file without links to it.
-    path: PathBuf,
+    path: Option<PathBuf>,
     folder: Option<Identity>,
     /// The database and what may be beside it.
     files: Vec<PathBuf>,
@@ -35,12 +35,10 @@ pub struct Own {
 impl Own {
     /// What belongs to the repository at a place.
     pub fn of(place: &Location) -> Result<Own> {
-        let failed = |e| Failure::io(place.path(), &e);
-        let path = fs::canonicalize(place.path()).map_err(failed)?;
+        let Some(path) = place.path() else { return Ok(Own::default()) };
+        let failed = |e| Failure::io(path, &e);
+        let path = fs::canonicalize(path).map_err(failed)?;
         match place {
-            Location::Folder(_) => {
-                Ok(Own { path, folder: Some(place.identity().map_err(failed)?), files: Vec::new() })
-            }
             Location::Sqlite(_) => {
                 let beside = |suffix: &&str| {
                     let mut name = path.clone().into_os_string();
@@ -48,7 +46,11 @@ impl Own {
                     PathBuf::from(name)
                 };
                 let files = std::iter::once(path.clone()).chain(BESIDE.iter().map(beside)).collect();
-                Ok(Own { path, folder: None, files })
+                Ok(Own { path: Some(path), folder: None, files })
+            }
+            _ => {
+                let folder = Some(place.identity().map_err(failed)?);
+                Ok(Own { path: Some(path), folder, files: Vec::new() })
             }
         }
     }
@@ -57,7 +59,10 @@ impl Own {
     pub fn refuse(&self, roots: &[Vec<u8>]) -> Result<()> {
         let inside = |root: &&Vec<u8>| {
             let root = Path::new(OsStr::from_bytes(root)).canonicalize();
-            root.is_ok_and(|root| root.starts_with(&self.path) || self.files.contains(&root))
+            root.is_ok_and(|root| {
+                let inside = self.path.as_ref().is_some_and(|path| root.starts_with(path));
+                inside || self.files.contains(&root)
+            })
         };
         match roots.iter().find(inside) {
             Some(root) => {

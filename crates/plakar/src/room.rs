@@ -22,7 +22,8 @@ pub fn refuse_unless_free(place: &Location) -> Result<()> {
             _ => Ok(()),
         },
         Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(place)),
-        Location::Sqlite(_) => Ok(()),
+        // What is elsewhere tells when it is made.
+        Location::Sqlite(_) | Location::Ssh(_) => Ok(()),
     }
 }
 
@@ -47,7 +48,7 @@ pub fn occupied_by_repository(place: &Location) -> Failure {
 fn something(place: &Location) -> Failure {
     match place {
         Location::Folder(_) => Failure::failed(format!("{place}: the folder is not empty")),
-        Location::Sqlite(_) => Failure::failed(format!("{place}: something else is there")),
+        _ => Failure::failed(format!("{place}: something else is there")),
     }
 }
 
@@ -83,7 +84,7 @@ fn is_as_good_as_empty(place: &Location, store: &dyn Store) -> bool {
         Location::Folder(path) => std::fs::read_dir(path).is_ok_and(|mut entries| {
             entries.all(|entry| entry.is_ok_and(|entry| is_temporary(entry.file_name().as_bytes())))
         }),
-        Location::Sqlite(_) => {
+        _ => {
             let mut empty = true;
             let listed = store.list("", &mut |_| {
                 empty = false;
@@ -112,8 +113,9 @@ fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
 /// The length at which packs are closed in a new repository.
 pub fn pack_bytes(place: &Location) -> u32 {
     match place {
-        Location::Folder(_) => PACK_BYTES_DEFAULT,
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
+        Location::Ssh(ssh) if ssh.is_sqlite() => PACK_BYTES_SQLITE,
+        Location::Folder(_) | Location::Ssh(_) => PACK_BYTES_DEFAULT,
     }
 }
 

@@ -13,6 +13,7 @@ use plakar_engine::repository::{Encryption, Locked, Options, PACK_BYTES_DEFAULT,
 use plakar_store::ReadStore;
 use serde_json::json;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Creates a repository at each location. All are looked at before the first is made.
@@ -106,7 +107,7 @@ fn places(context: &Context, args: &Create) -> Result<Vec<Location>> {
     }
     let place = repo::location(context)?;
     if context.repository.is_none() {
-        let above = place.path().parent().expect("the default place lies in a folder");
+        let above = place.path().and_then(Path::parent).expect("the default place lies in a folder");
         local::make_folder(above).map_err(|e| Failure::io(above, &e))?;
     }
     Ok(vec![place])

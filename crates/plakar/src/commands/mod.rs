@@ -17,6 +17,7 @@ pub mod push;
 pub mod repair;
 pub mod rm;
 pub mod status;
+pub mod stdio;
 pub mod sync;
 pub mod undelete;
 pub mod version;

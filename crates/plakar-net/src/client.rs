@@ -1,0 +1,342 @@
+//! A store on a server.
+
+use crate::body::{Answered, Cut};
+use crate::connect::Connect;
+use crate::link::Link;
+use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, LINE_MAX, Line, STRONG_LIST};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::HeaderMap;
+use hyper::{Method, Request};
+use plakar_store::{Capabilities, Error, ErrorKind, Listed, Name, Range, ReadStore, Result, Store};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long a client waits for a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// An answer, or the next piece of one, comes within so long.
+    pub idle: Duration,
+    /// A request that was cut off is made again for so long.
+    pub retries: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { idle: Duration::from_secs(120), retries: Duration::from_secs(90) }
+    }
+}
+
+/// What is said of this kind of error on both sides, and should be said once.
+const FOREIGN: &str = ": not a store";
+/// The first wait before a request is made again, which doubles each time,
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// up to this.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A store on a server. Every request may be made again: none does harm when it is done twice.
+pub struct NetStore {
+    runtime: Runtime,
+    link: Link,
+    location: String,
+    patience: Patience,
+    capabilities: Capabilities,
+}
+
+/// Why there is no answer.
+enum Trouble {
+    /// It was cut off: made again it may be answered.
+    Cut(Cut),
+    /// The server said so.
+    Said(Error),
+}
+
+impl From<Cut> for Trouble {
+    fn from(cut: Cut) -> Trouble {
+        Trouble::Cut(cut)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Said(error)
+    }
+}
+
+type Tried<T> = std::result::Result<T, Trouble>;
+
+impl NetStore {
+    /// Reaches the store that a server gives access to. `location` names it in messages.
+    ///
+    /// # Errors
+    /// Of the kind `NotFound` when there is none, `Foreign` when what answers does not speak this protocol, `Io` when
+    /// nobody does.
+    pub fn open(connect: Box<dyn Connect>, location: String, patience: Patience) -> Result<NetStore> {
+        NetStore::greet(connect, location, patience, Method::GET)
+    }
+
+    /// Has a server make an empty store.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); of the kind `Exists` when something is there.
+    pub fn create(connect: Box<dyn Connect>, location: String, patience: Patience) -> Result<NetStore> {
+        NetStore::greet(connect, location, patience, Method::POST)
+    }
+
+    fn greet(
+        connect: Box<dyn Connect>,
+        location: String,
+        patience: Patience,
+        method: Method,
+    ) -> Result<NetStore> {
+        let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = threads.map_err(|e| Error::io(location.clone(), e))?;
+        let capabilities = Capabilities { strong_list: false, local: false };
+        let mut store = NetStore { runtime, link: Link::new(connect), location, patience, capabilities };
+        // Whoever cannot be reached at all is not waited for.
+        let (headers, _) = match store.ask(&method, "", &store.location, &[], Bytes::new()) {
+            Ok(answer) => answer,
+            Err(Trouble::Said(e)) if e.kind() == ErrorKind::Foreign => {
+                let text = e.to_string().replace(FOREIGN, "");
+                return Err(Error::new(ErrorKind::Foreign, format!("{}: {text}", store.location)));
+            }
+            Err(Trouble::Said(e)) => return Err(e),
+            Err(Trouble::Cut(why)) => {
+                let what = format!("{}: {}: {why}", store.location, store.link.peer());
+                return Err(Error::new(ErrorKind::Io, what));
+            }
+        };
+        let Some(strong) = headers.get(STRONG_LIST) else {
+            let what = format!("{}: what answers is no server of plakar's", store.location);
+            return Err(Error::new(ErrorKind::Foreign, what));
+        };
+        store.capabilities.strong_list = strong == "yes";
+        Ok(store)
+    }
+
+    /// Makes a request once, about an object. What is answered was done.
+    fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        object: &str,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Tried<(HeaderMap, Answered)> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://plakar/{}/{path}", wire::VERSION))
+            .header("content-length", body.len());
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(body)).expect("names and hashes need no quotes");
+        let idle = self.patience.idle;
+        let answer =
+            self.runtime.block_on(async { tokio::time::timeout(idle, self.link.send(request)).await });
+        let answer = answer.map_err(|_| "there is no answer".to_owned())??;
+        let (head, body) = answer.into_parts();
+        let mut body = Answered::new(body, self.runtime.handle().clone(), idle);
+        if head.status.is_success() {
+            return Ok((head.headers, body));
+        }
+        // Without this header it is somebody else's: that there is no such page says nothing of an object.
+        let said = head.headers.get(ERROR).and_then(|value| wire::kind_named(value.to_str().ok()?));
+        let Some(kind) = said else {
+            let status = head.status;
+            return match status.is_server_error() {
+                true => Err(Trouble::Cut(format!("the answer is {status}"))),
+                false => {
+                    let what = format!(
+                        "{}: the answer is {status}, not that of a server of plakar's",
+                        self.location
+                    );
+                    Err(Error::new(ErrorKind::Foreign, what).into())
+                }
+            };
+        };
+        let text = body.text(wire::TEXT_MAX)?;
+        let text = if kind == ErrorKind::Io || kind == ErrorKind::Foreign { &text } else { object };
+        Err(Error::new(kind, text).into())
+    }
+
+    /// Makes a request until it is answered, or for too long.
+    fn persist<T>(&self, object: &str, mut attempt: impl FnMut() -> Tried<T>) -> Result<T> {
+        let (began, mut wait) = (Instant::now(), WAIT_MIN);
+        loop {
+            match attempt() {
+                Ok(done) => return Ok(done),
+                Err(Trouble::Said(e)) => return Err(e),
+                Err(Trouble::Cut(why)) if began.elapsed() + wait > self.patience.retries => {
+                    let what = format!("{object}: {}: {why}", self.location);
+                    return Err(Error::new(ErrorKind::Io, what));
+                }
+                Err(Trouble::Cut(_)) => std::thread::sleep(wait),
+            }
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    }
+
+    /// A request that is answered by nothing but that it was done.
+    fn tell(&self, method: &Method, path: &str, object: &str) -> Result<()> {
+        self.persist(object, || self.ask(method, path, object, &[], Bytes::new()).map(drop))
+    }
+
+    fn ranges(&self, ranges: &[Range]) -> Tried<Vec<Result<Vec<u8>>>> {
+        let (_, mut answer) =
+            self.ask(&Method::POST, "ranges", "ranges", &[], wire::write_ranges(ranges).into())?;
+        let mut found = Vec::new();
+        for range in ranges {
+            let mut tag = Vec::new();
+            answer.take(1, &mut tag)?;
+            let mut bytes = Vec::new();
+            if tag[0] == HERE {
+                answer.take(range.len, &mut bytes)?;
+                found.push(Ok(bytes));
+                continue;
+            }
+            let mut len = Vec::new();
+            answer.take(2, &mut len)?;
+            answer.take(u16::from_le_bytes([len[0], len[1]]).into(), &mut bytes)?;
+            let kind = wire::kind_numbered(tag[0]).ok_or_else(|| Cut::from("the answer is no answer"))?;
+            found.push(Err(match kind {
+                ErrorKind::Io => Error::new(kind, String::from_utf8_lossy(&bytes).into_owned()),
+                kind => Error::new(kind, range.name.as_str()),
+            }));
+        }
+        answer.end()?;
+        Ok(found)
+    }
+}
+
+fn object_path(name: &Name) -> String {
+    format!("objects/{name}")
+}
+
+fn length_in(headers: &HeaderMap) -> Tried<u64> {
+    let len = headers.get(LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    len.ok_or_else(|| Cut::from("the answer tells no length").into())
+}
+
+impl ReadStore for NetStore {
+    fn get_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.get_ranges(&[Range { name: name.clone(), offset, len }]).remove(0)
+    }
+
+    fn get_ranges(&self, ranges: &[Range]) -> Vec<Result<Vec<u8>>> {
+        let mut found = Vec::with_capacity(ranges.len());
+        let mut left = ranges;
+        while let Some(first) = left.first() {
+            if first.len as u64 > wire::OBJECT_MAX {
+                found.push(Err(Error::new(ErrorKind::Short, first.name.as_str())));
+                left = &left[1..];
+                continue;
+            }
+            let mut bytes = 0;
+            let fits = |range: &&Range| {
+                bytes += range.len as u64;
+                bytes <= wire::RANGES_BYTES_MAX
+            };
+            let count = left.iter().take(wire::RANGES_MAX).take_while(fits).count().max(1);
+            let (now, later) = left.split_at(count);
+            match self.persist(now[0].name.as_str(), || self.ranges(now)) {
+                Ok(answers) => found.extend(answers),
+                Err(e) => {
+                    let failed = |range: &Range| Err(Error::new(e.kind(), format!("{}: {e}", range.name)));
+                    found.extend(left.iter().map(failed));
+                    return found;
+                }
+            }
+            left = later;
+        }
+        found
+    }
+
+    fn get(&self, name: &Name, max: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.get_into(name, max, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        self.persist(name.as_str(), || {
+            let (headers, mut answer) =
+                self.ask(&Method::GET, &object_path(name), name.as_str(), &[], Bytes::new())?;
+            let len = length_in(&headers)?;
+            if len > max as u64 {
+                return Err(Error::new(ErrorKind::TooLarge, name.as_str()).into());
+            }
+            bytes.clear();
+            answer.take(len as usize, bytes)?;
+            answer.end()?;
+            Ok(())
+        })
+    }
+
+    fn len(&self, name: &Name) -> Result<u64> {
+        self.persist(name.as_str(), || {
+            let (headers, _) =
+                self.ask(&Method::HEAD, &object_path(name), name.as_str(), &[], Bytes::new())?;
+            length_in(&headers)
+        })
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        if !wire::is_prefix(prefix) {
+            return Ok(());
+        }
+        // When it is cut off it begins anew, in any order: what was told already is known by its hash.
+        let mut told = HashSet::new();
+        let path = format!("list?prefix={prefix}");
+        self.persist(prefix, || {
+            let (_, mut answer) = self.ask(&Method::GET, &path, prefix, &[], Bytes::new())?;
+            let (mut line, mut count) = (Vec::new(), 0);
+            loop {
+                answer.line(LINE_MAX, &mut line)?;
+                match wire::read_line(&line) {
+                    Some(Line::Listed(listed)) if listed.name.as_str().starts_with(prefix) => {
+                        count += 1;
+                        let hash = *blake3::hash(listed.name.as_str().as_bytes()).as_bytes();
+                        let short: [u8; 16] = hash[..16].try_into().expect("16 of 32");
+                        if told.insert(short) {
+                            each(listed)?;
+                        }
+                    }
+                    Some(Line::End(all)) if all == count => return Ok(answer.end()?),
+                    _ => return Err(Cut::from("the answer is no listing").into()),
+                }
+            }
+        })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+}
+
+impl Store for NetStore {
+    fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
+        let bytes = Bytes::from(parts.concat());
+        let headers = [(BLAKE3, blake3::hash(&bytes).to_string())];
+        self.persist(name.as_str(), || {
+            match self.ask(&Method::PUT, &object_path(name), name.as_str(), &headers, bytes.clone()) {
+                // It was spoilt on the way.
+                Err(Trouble::Said(e)) if e.kind() == ErrorKind::Damaged => Err(Trouble::Cut(e.to_string())),
+                result => result.map(drop),
+            }
+        })
+    }
+
+    fn delete(&self, name: &Name) -> Result<()> {
+        self.tell(&Method::DELETE, &object_path(name), name.as_str())
+    }
+
+    fn barrier(&self) -> Result<()> {
+        self.tell(&Method::POST, "barrier", "barrier")
+    }
+}

@@ -1,0 +1,21 @@
+//! A store on another machine: the protocol between them, its server and its client.
+//!
+//! The protocol is the contract of a store over HTTP; `docs/protocol.md` describes it for whoever writes another
+//! implementation. It runs over whatever carries bytes both ways: a connection ([`Tcp`]), or the pipes of a program
+//! ([`Program`]), such as an `ssh` that starts a server elsewhere.
+//!
+//! Nothing here knows what is stored: names and bytes, of which those that are named by their hash are proven on arrival.
+//! This crate does not know what a key is.
+
+mod body;
+mod client;
+mod connect;
+mod link;
+mod serve;
+mod service;
+mod wire;
+
+pub use client::{NetStore, Patience};
+pub use connect::{Connect, Program, Tcp};
+pub use serve::{serve_pipes, serve_tcp};
+pub use service::{Limits, Place, Service};

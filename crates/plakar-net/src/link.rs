@@ -1,0 +1,93 @@
+//! The connection of a client: made when it is needed, and again when it broke.
+
+use crate::connect::{Connect, Stream};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// Whoever is there says so this often,
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// or is taken for gone after so long.
+const PING_MAX: Duration = Duration::from_secs(20);
+/// What may be on its way to this side, of one answer and of all of them.
+const WINDOWS: (u32, u32) = (8 << 20, 32 << 20);
+const FRAME_MAX: u32 = 256 << 10;
+
+/// A connection that is there, or can be made.
+pub struct Link {
+    connect: Box<dyn Connect>,
+    /// With a number that tells one from the next.
+    open: Mutex<(u64, Option<SendRequest<Full<Bytes>>>)>,
+}
+
+impl Link {
+    pub fn new(connect: Box<dyn Connect>) -> Link {
+        Link { connect, open: Mutex::new((0, None)) }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> String {
+        self.connect.peer()
+    }
+
+    /// Sends a request, over the connection that there is, or a new one. After an error it may have been answered or not.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let (number, mut sender) = self.sender().await?;
+        let answer = sender.send_request(request).await;
+        if answer.is_err() {
+            let mut open = self.open.lock().await;
+            if open.0 == number {
+                open.1 = None;
+            }
+        }
+        answer.map_err(|e| with_causes(&e))
+    }
+
+    async fn sender(&self) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
+        // Held while connecting: one connection is enough for all.
+        let mut open = self.open.lock().await;
+        if let (number, Some(sender)) = &*open
+            && !sender.is_closed()
+        {
+            return Ok((*number, sender.clone()));
+        }
+        let stream = self.connect.connect().await.map_err(|e| e.to_string())?;
+        let greeted = timeout(PING_MAX, greet(stream)).await;
+        let sender = greeted.unwrap_or_else(|_| Err("it does not answer".into()))?;
+        *open = (open.0 + 1, Some(sender.clone()));
+        Ok((open.0, sender))
+    }
+}
+
+async fn greet(stream: Box<dyn Stream>) -> Result<SendRequest<Full<Bytes>>, String> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_MAX)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_frame_size(FRAME_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| with_causes(&e))?;
+    // It ends with the last sender, or with an error that whoever waits for an answer is told.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// An error and what is behind it.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

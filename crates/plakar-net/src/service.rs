@@ -1,0 +1,358 @@
+//! What a server answers: the contract of a store, request by request.
+
+use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, STRONG_LIST};
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Method, Request, Response, StatusCode};
+use plakar_store::{Error, ErrorKind, Name, Result, Store};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Objects and listings are sent in pieces of about so many bytes.
+const PIECE: usize = 256 << 10;
+/// The slowest that anybody may send, in bytes a second.
+const RATE_MIN: u64 = 4096;
+
+/// Where the store is that a server gives access to, or is to be.
+pub trait Place: Send + Sync {
+    /// Opens the store that is there.
+    ///
+    /// # Errors
+    /// Of the kind `NotFound` when there is none.
+    fn open(&self) -> Result<Arc<dyn Store>>;
+
+    /// Makes an empty store.
+    ///
+    /// # Errors
+    /// Of the kind `Exists` when something is there.
+    fn create(&self) -> Result<Arc<dyn Store>>;
+}
+
+/// What a server allows all its clients together.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// So many bytes of objects may be on their way to the store. Whoever comes next waits.
+    pub memory: u64,
+    /// Whoever says nothing for so long, or takes nothing, is given up.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { memory: 2 * wire::OBJECT_MAX, idle: Duration::from_secs(60) }
+    }
+}
+
+/// The end of an answer that could not be finished.
+#[derive(Debug)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer could not be finished")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+pub type Answer = Response<Either<Full<Bytes>, Channel<Bytes, Broken>>>;
+
+/// Gives access to one store. Everything that is in a request is taken for hostile.
+pub struct Service {
+    place: Box<dyn Place>,
+    store: Mutex<Option<Arc<dyn Store>>>,
+    /// What is left of the memory, in KiB.
+    room: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Service {
+    /// Gives access to the store in a place.
+    pub fn new(place: Box<dyn Place>, limits: Limits) -> Arc<Service> {
+        let room = Arc::new(Semaphore::new(kib(limits.memory.max(wire::OBJECT_MAX)) as usize));
+        Arc::new(Service { place, store: Mutex::default(), room, limits })
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        self.limits.idle
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let method = request.method().clone();
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let (version, rest) = path.split_once('/').unwrap_or((path, ""));
+        if version != wire::VERSION {
+            let what = format!("this server speaks plakar's protocol {}", wire::VERSION);
+            return refused(&Error::new(ErrorKind::Foreign, what));
+        }
+        let (what, after) = rest.split_once('/').unwrap_or((rest, ""));
+        let object = match what {
+            "objects" => match Name::new(after) {
+                Some(name) => Some(name),
+                None => return malformed("no name of an object"),
+            },
+            _ => None,
+        };
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let result = match (method.as_str(), what, object) {
+            ("GET", "", _) => self.hello(false).await,
+            ("POST", "", _) => self.hello(true).await,
+            ("GET", "objects", Some(name)) => self.get(name).await,
+            ("HEAD", "objects", Some(name)) => self.len(name).await,
+            ("PUT", "objects", Some(name)) => self.put(name, request).await,
+            ("DELETE", "objects", Some(name)) => {
+                self.with_store(move |store| store.delete(&name)).await.map(|()| done())
+            }
+            ("POST", "barrier", _) => self.with_store(|store| store.barrier()).await.map(|()| done()),
+            ("POST", "ranges", _) => self.ranges(request).await,
+            ("GET", "list", _) => {
+                match query.strip_prefix("prefix=").filter(|prefix| wire::is_prefix(prefix)) {
+                    Some(prefix) => self.list(prefix.to_owned()).await,
+                    None => return malformed("no prefix of names"),
+                }
+            }
+            _ => return malformed("no such request"),
+        };
+        result.unwrap_or_else(|e| match method {
+            Method::HEAD => refused(&e).map(|_| Either::Left(Full::default())),
+            _ => refused(&e),
+        })
+    }
+
+    fn store(&self, creates: bool) -> Result<Arc<dyn Store>> {
+        let mut known = self.store.lock().expect("no panic while held");
+        if creates {
+            *known = Some(self.place.create()?);
+        }
+        if known.is_none() {
+            *known = Some(self.place.open()?);
+        }
+        Ok(known.clone().expect("it was opened"))
+    }
+
+    /// Uses the store where waiting for it keeps nobody else waiting.
+    async fn with_store<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let service = self.clone();
+        let done = spawn_blocking(move || act(&*service.store(false)?)).await;
+        done.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))
+    }
+
+    async fn hello(self: &Arc<Self>, creates: bool) -> Result<Answer> {
+        if creates {
+            let service = self.clone();
+            let made = spawn_blocking(move || service.store(true).map(drop)).await;
+            made.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))?;
+        }
+        let strong = self.with_store(|store| Ok(store.capabilities().strong_list)).await?;
+        let answer = Response::builder().header(STRONG_LIST, if strong { "yes" } else { "no" });
+        Ok(answer.body(Either::Left(Full::default())).expect("its parts are constant"))
+    }
+
+    async fn len(self: &Arc<Self>, name: Name) -> Result<Answer> {
+        let len = self.with_store(move |store| store.len(&name)).await?;
+        let answer = Response::builder().header(LENGTH, len);
+        Ok(answer.body(Either::Left(Full::default())).expect("its parts are constant"))
+    }
+
+    async fn get(self: &Arc<Self>, name: Name) -> Result<Answer> {
+        let of = name.clone();
+        let len = self.with_store(move |store| store.len(&of)).await?;
+        let mut answer = self.streamed(move |store, out| {
+            let mut at = 0;
+            while at < len {
+                let piece = (len - at).min(PIECE as u64) as usize;
+                out.send(store.get_range(&name, at, piece)?)?;
+                at += piece as u64;
+            }
+            Ok(())
+        });
+        answer.headers_mut().insert(LENGTH, len.into());
+        Ok(answer)
+    }
+
+    async fn put(self: &Arc<Self>, name: Name, request: Request<Incoming>) -> Result<Answer> {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let promised = header(BLAKE3).and_then(|hex| blake3::Hash::from_hex(hex).ok());
+        let len = header(CONTENT_LENGTH.as_str()).and_then(|len| len.parse::<u64>().ok());
+        let (Some(promised), Some(len)) = (promised, len) else {
+            return Ok(malformed("an object comes with its length and its hash"));
+        };
+        if len > wire::OBJECT_MAX {
+            return Err(Error::new(ErrorKind::TooLarge, name.as_str()));
+        }
+        let _room = self.room(len).await?;
+        let body = self.read(request.into_body(), len).await?;
+        let hash = blake3::hash(&body);
+        if hash != promised || wire::hash_in(&name).is_some_and(|named| named != *hash.as_bytes()) {
+            let what = format!("{name}: what arrived is not what its hash says");
+            return Err(Error::new(ErrorKind::Damaged, what));
+        }
+        // Whoever is told that it is stored may be sure of it.
+        self.with_store(move |store| store.put(&name, &[&body]).and_then(|()| store.barrier())).await?;
+        Ok(done())
+    }
+
+    async fn ranges(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer> {
+        let body = self.read(request.into_body(), (wire::RANGES_MAX * wire::LINE_MAX) as u64).await?;
+        let Some(ranges) = wire::read_ranges(&body) else { return Ok(malformed("no list of ranges")) };
+        Ok(self.streamed(move |store, out| {
+            for range in ranges {
+                // Longer ones are sent as they are read, so that nobody makes this server hold many at once.
+                let first = range.len.min(PIECE);
+                let rest = range.offset.checked_add(range.len as u64);
+                let end = rest.ok_or_else(|| Error::new(ErrorKind::Short, range.name.as_str()));
+                let is_there = |end: u64| match range.len <= PIECE || store.len(&range.name)? >= end {
+                    true => Ok(()),
+                    false => Err(Error::new(ErrorKind::Short, range.name.as_str())),
+                };
+                let read =
+                    end.and_then(is_there).and_then(|()| store.get_range(&range.name, range.offset, first));
+                match read {
+                    Ok(bytes) => {
+                        out.write(&[HERE])?;
+                        out.write(&bytes)?;
+                    }
+                    Err(e) => {
+                        let mut error = Vec::new();
+                        wire::write_range_error(&e, &mut error);
+                        out.write(&error)?;
+                        continue;
+                    }
+                }
+                for at in (first..range.len).step_by(PIECE) {
+                    let piece = (range.len - at).min(PIECE);
+                    out.write(&store.get_range(&range.name, range.offset + at as u64, piece)?)?;
+                }
+            }
+            out.flush()
+        }))
+    }
+
+    async fn list(self: &Arc<Self>, prefix: String) -> Result<Answer> {
+        // That it can be opened is told by the status.
+        self.with_store(|_| Ok(())).await?;
+        Ok(self.streamed(move |store, out| {
+            let (mut count, mut line) = (0, Vec::new());
+            store.list(&prefix, &mut |listed| {
+                count += 1;
+                line.clear();
+                wire::write_listed(&listed, &mut line);
+                out.write(&line)
+            })?;
+            line.clear();
+            wire::write_end(count, &mut line);
+            out.write(&line)?;
+            out.flush()
+        }))
+    }
+
+    /// An answer that is sent while it is made. What fails on the way breaks it off.
+    fn streamed(
+        self: &Arc<Self>,
+        make: impl FnOnce(&dyn Store, &mut Out) -> Result<()> + Send + 'static,
+    ) -> Answer {
+        let (sender, channel) = Channel::new(1);
+        let service = self.clone();
+        spawn_blocking(move || {
+            let mut out = Out { sender, pending: Vec::new(), idle: service.limits.idle };
+            let made = service.store(false).and_then(|store| make(&*store, &mut out));
+            if made.is_err() {
+                out.sender.abort(Broken);
+            }
+        });
+        Response::new(Either::Right(channel))
+    }
+
+    async fn room(&self, len: u64) -> Result<OwnedSemaphorePermit> {
+        let wait = self.room.clone().acquire_many_owned(kib(len));
+        Ok(wait.await.expect("it is never closed"))
+    }
+
+    /// The body of a request, of at most so many bytes.
+    async fn read(&self, mut body: Incoming, max: u64) -> Result<Vec<u8>> {
+        let failed = |why: String| Error::new(ErrorKind::Io, format!("the request broke off: {why}"));
+        let all = async {
+            let mut bytes = Vec::new();
+            loop {
+                let frame = timeout(self.limits.idle, body.frame()).await;
+                let frame = frame.map_err(|_| failed("nothing came for long".into()))?;
+                let Some(frame) = frame else { return Ok(bytes) };
+                let frame = frame.map_err(|e| failed(e.to_string()))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if (bytes.len() + data.len()) as u64 > max {
+                    return Err(Error::new(ErrorKind::TooLarge, "the request"));
+                }
+                bytes.extend_from_slice(&data);
+            }
+        };
+        let longest = self.limits.idle + Duration::from_secs(max / RATE_MIN);
+        timeout(longest, all).await.unwrap_or_else(|_| Err(failed("it took too long".into())))
+    }
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+/// Where an answer is written that is sent while it is made.
+struct Out {
+    sender: Sender<Bytes, Broken>,
+    pending: Vec<u8>,
+    idle: Duration,
+}
+
+impl Out {
+    /// Sends some bytes after what was written before.
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= PIECE { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() { Ok(()) } else { self.send(pending) }
+    }
+
+    /// Sends these bytes at once. Waits until there is room for them.
+    fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let sent = Handle::current().block_on(timeout(self.idle, self.sender.send_data(bytes.into())));
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Error::new(ErrorKind::Io, "whoever asked has gone")),
+        }
+    }
+}
+
+fn done() -> Answer {
+    let mut answer = Response::new(Either::Left(Full::default()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+fn refused(error: &Error) -> Answer {
+    let answer = Response::builder()
+        .status(wire::kind_status(error.kind()))
+        .header(ERROR, wire::kind_name(error.kind()))
+        .header("content-type", "text/plain; charset=utf-8");
+    let text = Either::Left(Full::from(wire::text_of(error)));
+    answer.body(text).expect("its parts are constant")
+}
+
+/// The answer to what is no request of this protocol.
+fn malformed(why: &str) -> Answer {
+    let mut answer = refused(&Error::new(ErrorKind::Io, why));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer
+}

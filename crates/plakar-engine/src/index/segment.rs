@@ -100,7 +100,10 @@ impl SegmentBuilder {
     /// Forgets all rows, but keeps the memory for others.
     pub fn clear(&mut self) {
         let SegmentBuilder { packs, pack_numbers, epochs, rows } = self;
-        (packs.clear(), pack_numbers.clear(), epochs.clear(), rows.clear());
+        packs.clear();
+        pack_numbers.clear();
+        epochs.clear();
+        rows.clear();
     }
 
     /// Adds a row.

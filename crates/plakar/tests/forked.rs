@@ -36,7 +36,7 @@ fn the_system_is_asked_for_each_nonce() {
     let told = fs::read_to_string(&calls).unwrap();
     let asked = told.lines().filter(|line| line.ends_with(&format!(" = {NONCE}"))).count();
 
-    let store = Arc::new(DirStore::open(&world.path("home/.plakar/store")).unwrap());
+    let store = Arc::new(DirStore::open(world.path("home/.plakar/store")).unwrap());
     let repository = Locked::open(store).unwrap().unlock(Some(b"secret")).unwrap().open().unwrap();
     let root = repository.state().snapshots()[0].row.root.node;
     let items = reached(&repository, &root).unwrap();

@@ -12,13 +12,14 @@ use plakar_store::{Capabilities, Error, ErrorKind, Listed, Name, Range, ReadStor
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// How long a client waits for a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// An answer, or the next piece of one, comes within so long.
     pub idle: Duration,
-    /// A request that was cut off is made again for so long.
+    /// A request that was cut off is made again for so long after that.
     pub retries: Duration,
 }
 
@@ -124,17 +125,19 @@ impl NetStore {
         headers: &[(&str, String)],
         body: Bytes,
     ) -> Tried<(HeaderMap, Answered)> {
+        let len = body.len() as u64;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://plakar/{}/{path}", wire::VERSION))
-            .header("content-length", body.len());
+            .header("content-length", len);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(body)).expect("names and hashes need no quotes");
         let idle = self.patience.idle;
-        let answer =
-            self.runtime.block_on(async { tokio::time::timeout(idle, self.link.send(request)).await });
+        // That the other side is there at all is seen by its pings.
+        let longest = idle + Duration::from_secs(len / wire::RATE_MIN);
+        let answer = self.runtime.block_on(async { timeout(longest, self.link.send(request)).await });
         let answer = answer.map_err(|_| "there is no answer".to_owned())??;
         let (head, body) = answer.into_parts();
         let mut body = Answered::new(body, self.runtime.handle().clone(), idle);
@@ -163,16 +166,19 @@ impl NetStore {
 
     /// Makes a request until it is answered, or for too long.
     fn persist<T>(&self, object: &str, mut attempt: impl FnMut() -> Tried<T>) -> Result<T> {
-        let (began, mut wait) = (Instant::now(), WAIT_MIN);
+        let (mut cut_since, mut wait) = (None, WAIT_MIN);
         loop {
             match attempt() {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Said(e)) => return Err(e),
-                Err(Trouble::Cut(why)) if began.elapsed() + wait > self.patience.retries => {
-                    let what = format!("{object}: {}: {why}", self.location);
-                    return Err(Error::new(ErrorKind::Io, what));
+                Err(Trouble::Cut(why)) => {
+                    let since = *cut_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() + wait > self.patience.retries {
+                        let what = format!("{object}: {}: {why}", self.location);
+                        return Err(Error::new(ErrorKind::Io, what));
+                    }
+                    std::thread::sleep(wait);
                 }
-                Err(Trouble::Cut(_)) => std::thread::sleep(wait),
             }
             wait = (wait * 2).min(WAIT_MAX);
         }

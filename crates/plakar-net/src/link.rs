@@ -12,9 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// Whoever is there says so this often,
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// or is taken for gone after so long.
-const PING_MAX: Duration = Duration::from_secs(20);
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// or is taken for gone after so long: on a slow line what was sent before a ping takes its time, too.
+const PING_MAX: Duration = Duration::from_secs(60);
+/// Whoever answers at all answers so soon.
+const GREETING_MAX: Duration = Duration::from_secs(20);
 /// What may be on its way to this side, of one answer and of all of them.
 const WINDOWS: (u32, u32) = (8 << 20, 32 << 20);
 const FRAME_MAX: u32 = 256 << 10;
@@ -58,7 +60,7 @@ impl Link {
             return Ok((*number, sender.clone()));
         }
         let stream = self.connect.connect().await.map_err(|e| e.to_string())?;
-        let greeted = timeout(PING_MAX, greet(stream)).await;
+        let greeted = timeout(GREETING_MAX, greet(stream)).await;
         let sender = greeted.unwrap_or_else(|_| Err("it does not answer".into()))?;
         *open = (open.0 + 1, Some(sender.clone()));
         Ok((open.0, sender))

@@ -18,8 +18,6 @@ use tokio::time::timeout;
 
 /// Objects and listings are sent in pieces of about so many bytes.
 const PIECE: usize = 256 << 10;
-/// The slowest that anybody may send, in bytes a second.
-const RATE_MIN: u64 = 4096;
 
 /// Where the store is that a server gives access to, or is to be.
 pub trait Place: Send + Sync {
@@ -297,7 +295,7 @@ impl Service {
                 bytes.extend_from_slice(&data);
             }
         };
-        let longest = self.limits.idle + Duration::from_secs(max / RATE_MIN);
+        let longest = self.limits.idle + Duration::from_secs(max / wire::RATE_MIN);
         timeout(longest, all).await.unwrap_or_else(|_| Err(failed("it took too long".into())))
     }
 }

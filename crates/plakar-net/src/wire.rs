@@ -19,6 +19,8 @@ pub const OBJECT_MAX: u64 = 256 << 20;
 pub const RANGES_MAX: usize = 4096;
 /// and the most bytes that they ask for together, unless it is one range.
 pub const RANGES_BYTES_MAX: u64 = 64 << 20;
+/// The slowest that anybody may send a body, in bytes a second.
+pub const RATE_MIN: u64 = 4096;
 /// The longest text of an error.
 pub const TEXT_MAX: usize = 4096;
 /// Longer than any line of a listing or of ranges.

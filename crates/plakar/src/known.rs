@@ -141,8 +141,13 @@ impl Local {
     }
 
     fn known_file(&self, place: &Location) -> Option<PathBuf> {
+        self.place_file(FOLDER, place)
+    }
+
+    /// The file for what is remembered of a place.
+    pub fn place_file(&self, folder: &str, place: &Location) -> Option<PathBuf> {
         let hash = blake3::hash(place.canonical().name().as_bytes()).to_hex();
-        self.state_file(FOLDER, &hash[..32])
+        self.state_file(folder, &hash[..32])
     }
 
     fn known(&self, place: &Location) -> Result<Option<(PathBuf, Known)>> {

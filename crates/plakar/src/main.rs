@@ -16,6 +16,7 @@ mod hostile;
 mod known;
 mod local;
 mod location;
+mod newest;
 mod output;
 mod own;
 mod passphrase;

@@ -41,6 +41,7 @@ impl Place {
         for what in repository.damaged() {
             context.output.damage(&what);
         }
+        mind_rollback(context, &self.location, &repository);
         Ok(repository)
     }
 }
@@ -103,6 +104,14 @@ pub fn meet(context: &Context, location: &Location, unlocked: &Unlocked, purpose
     match context.local.meet(location, &seen, &context.output)? {
         Some(original) => mind_twin(context, location, &original, purpose),
         None => Ok(()),
+    }
+}
+
+/// Tells of a repository that is older than it was; else remembers how new it is.
+pub fn mind_rollback(context: &Context, place: &Location, repository: &Repository) {
+    match context.local.rolled_back(place, repository) {
+        Some(what) => context.output.warning(&what),
+        None => context.local.saw(place, repository, &context.output),
     }
 }
 

@@ -33,8 +33,24 @@ fn last_is_whole(world: &World) {
     assert_same(&look(&world.path("work/data")), &look(&world.path("work/out")));
 }
 
+/// What is said of it, if it is noticed.
+const SAID: &str = "neither here nor removed";
+
+/// Every command tells whoever knew the newer state, and nothing is deleted until the next push. What is there is shown.
+fn is_told(world: &World, there: &[String]) {
+    for words in ["ls", "info", "check", "check -fast", "push data"] {
+        if words == "push data" {
+            world.fails("cleanup -grace 0", 4, SAID);
+        }
+        let ran = world.line(words);
+        let code = if words.starts_with("check") { 4 } else { 0 };
+        assert!(ran.code == code && ran.err.contains(SAID), "{words}: {ran:?}");
+        assert!(words != "ls" || there.iter().all(|uuid| ran.out.contains(uuid)), "{ran:?}");
+    }
+}
+
 #[test]
-fn a_store_that_is_rolled_back_is_not_noticed_and_what_is_pushed_then_is_whole() {
+fn a_store_that_is_rolled_back_is_told_of_and_what_is_pushed_then_is_whole() {
     // With what a client remembers of the newer state, its hints above all, and without.
     for client_is_new in [false, true] {
         let mut world = world();
@@ -47,16 +63,24 @@ fn a_store_that_is_rolled_back_is_not_noticed_and_what_is_pushed_then_is_whole()
         if client_is_new {
             be_new(&mut world);
         }
-        assert_eq!(world.uuids(), first);
-        assert_eq!(world.ok("check"), "");
-        world.ok("push data");
-        assert_eq!(world.ok("check"), "", "client is new: {client_is_new}");
+        match client_is_new {
+            false => is_told(&world, &first),
+            true => {
+                // Nobody told it of anything newer.
+                assert_eq!(world.uuids(), first);
+                world.ok("push data");
+            }
+        }
+        let ran = world.line("check");
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "client is new: {client_is_new}");
+        last_is_whole(&world);
+        world.ok("cleanup -grace 0");
         last_is_whole(&world);
     }
 }
 
 #[test]
-fn newest_facts_that_are_hidden_are_not_noticed_and_harm_nothing() {
+fn newest_facts_that_are_hidden_are_told_of_and_harm_nothing() {
     let world = world();
     let first = world.uuids();
     let before = files(&world.path("work/repo/log"));
@@ -70,10 +94,8 @@ fn newest_facts_that_are_hidden_are_not_noticed_and_harm_nothing() {
     for object in &newest {
         fs::rename(object, world.path("work/hidden").join(object.file_name().unwrap())).unwrap();
     }
-    assert_eq!(world.uuids(), first);
-    assert_eq!(world.ok("check"), "");
     world.write("data/0", noise(10, 40_000));
-    world.ok("push data");
+    is_told(&world, &first);
     assert_eq!(world.ok("check"), "");
     last_is_whole(&world);
     // They come back.

@@ -98,6 +98,8 @@ pub struct Progress {
 pub struct Pushed {
     /// The snapshot.
     pub row: Row,
+    /// What published it.
+    pub session: SessionId,
     /// How far it came: everything.
     pub progress: Progress,
 }
@@ -214,9 +216,10 @@ fn attempt(
     push.session.flush()?;
     progress.bytes_new = push.session.new_chunk_bytes();
     progress.bytes_stored = push.session.stored_bytes();
+    let session = push.session.id();
     let (ended, _) = push.session.publish(Some(row.clone()))?;
     Ok(match ended {
-        Ended::Published => Some(Pushed { row, progress }),
+        Ended::Published => Some(Pushed { row, session, progress }),
         Ended::Lost => None,
     })
 }

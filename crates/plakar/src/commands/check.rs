@@ -41,6 +41,13 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
     // A check of everything tells itself what is damaged in log and index.
     let whole = args.references.is_empty();
     let repository = if whole { place.unlocked.clone().open()? } else { place.open(context)? };
+    if whole {
+        // For other commands it is a warning: they do what was asked with what is there.
+        match context.local.rolled_back(&place.location, &repository) {
+            Some(what) => context.output.damage(&what),
+            None => context.local.saw(&place.location, &repository, &context.output),
+        }
+    }
     let snapshots = repository.state().snapshots();
     let references = refs::resolve(&snapshots, &args.references)?;
     let reader = Reader::new(&repository, CACHE_BYTES_DEFAULT);

@@ -22,6 +22,11 @@ pub fn run(context: &Context, args: &Cleanup) -> Result<Code> {
     let output = &context.output;
     let place = repo::unlock(context, if args.dry_run { Purpose::Read } else { Purpose::Write })?;
     let repository = place.unlocked.clone().open()?;
+    // What is hidden may need what looks like nobody's.
+    if let Some(what) = context.local.rolled_back(&place.location, &repository) {
+        return Err(Failure::new(Code::Damage, what)
+            .hint("nothing was deleted; 'plakar heal from' a copy may bring it back, and after the next push it is forgotten"));
+    }
     let mut data = Data::begin()?;
     let options = CleanupOptions {
         author: Author { replica: repository.base().replica().id, writer: context.local.writer(output) },

@@ -56,6 +56,7 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     let mut open = || {
         let repository = unlocked.clone().open()?;
         repository.damaged().iter().for_each(|what| output.damage(what));
+        repo::mind_rollback(context, &place.location, &repository);
         Ok(repository)
     };
     let mut source = || {
@@ -77,6 +78,8 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     for path in skipped.borrow().iter() {
         output.note(&format!("left out the repository itself: {}", format::printable(path)));
     }
+    let made = pushed.row.created.secs;
+    context.local.published(&place.location, unlocked.replica().id, pushed.session, made, output);
     let uuid = pushed.row.uuid_text();
     output.note(&format!("created snapshot {uuid}"));
     if output.json {

@@ -3,6 +3,7 @@
 //! ```text
 //! ~/.local/state/plakar/writer          who this client is: 32 hexadecimal digits, random
 //! ~/.local/state/plakar/known/<place>   what the repository at a place was when it was last opened (`known`)
+//! ~/.local/state/plakar/newest/<place>  which publication was the newest there (`newest`)
 //! ~/.local/state/plakar/verified/<id>   which snapshots of a repository were proven, and when (`verified`)
 //! ~/.cache/plakar/hints/<domain>/<what> hints of pushes (`plakar_engine::push`)
 //! ```

@@ -132,6 +132,8 @@ fn a_push_that_does_not_fit_takes_nothing_away() {
     let fresh = || {
         let _ = fs::remove_dir_all(world.path("work/disk/repo"));
         world.shell("cp -a kept disk/repo").succeeded();
+        // Whoever remembered what was pushed to the one before would take this one for rolled back.
+        world.shell("rm -rf ../home/.local/state/plakar/newest").succeeded();
     };
     fresh();
     let before = disk.used();

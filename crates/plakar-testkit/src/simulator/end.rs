@@ -50,10 +50,7 @@ pub fn end(world: &mut World) {
     let Some(disk) = world.clone.filter(|disk| !world.rotten[*disk]) else { return };
     let safe = world.ledgers[0].acknowledged().clone();
     match copied(&*stores[0], &*stores[disk]) {
-        // What was mended at the source is stored anew there; a pack that was bad stays while more than that is in it.
-        Ok(report) if report.damaged == 0 || world.rotten[0] => {
-            world.has_cloned(disk, &safe, report.damaged, world.tick);
-        }
+        Ok(report) if report.damaged == 0 => world.has_cloned(disk, &safe, 0, world.tick),
         other => world.loss = Some(format!("store {disk} cannot be made a clone in the end: {other:?}")),
     }
     look(world, &stores, disk, "after the last clone");

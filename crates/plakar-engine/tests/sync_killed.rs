@@ -189,7 +189,6 @@ fn when_the_source_goes_away_what_was_published_stays_and_the_rest_comes_later()
         let whole = Whole::new(domains);
         let syncing = Syncing { checkpoints: EVERY_ITEM, ..Syncing::default() };
         let (mut nth, mut kept, mut random) = (0, 0, Random(5));
-        let (mut went, mut ended) = (0, 0);
         loop {
             nth += 1 + random.below(2);
             let case = format!("{domains:?}: the source is gone at request {nth}");
@@ -202,23 +201,14 @@ fn when_the_source_goes_away_what_was_published_stays_and_the_rest_comes_later()
                 assert!(result.is_ok() && nth > 3, "{case}");
                 break;
             }
+            assert!(result.is_err(), "{case}: it said that all is there");
             assert!(heard.withheld.is_empty(), "{case}: {:?}", heard.withheld);
             let there = shown(b.clone(), &whole.scene.known, &case);
-            // A translation reads ahead, and what it then need not have read may fail: but if it says that all is there, it is.
-            let said = result.is_ok();
-            assert!(
-                !said || (!domains.same() && there == whole.scene.all()),
-                "{case}: it said that all is there"
-            );
-            ended += u64::from(!said);
-            went += 1;
             assert!(heard.sent.iter().all(|uuid| there.contains(uuid)), "{case}");
             kept += heard.sent.len();
             whole.goes_on(&from, &to, &case);
         }
-        println!("{domains:?}: {nth} requests, {ended} of {went} syncs ended");
+        println!("{domains:?}: {nth} requests");
         assert!(kept > 0, "sometimes a snapshot was published before");
-        // Only the last request may have been one too many.
-        assert!(ended + 1 >= went, "{domains:?}: {ended} of {went}");
     }
 }

@@ -102,6 +102,7 @@ impl Live {
             if self.runs.is_empty() {
                 rows.reserve(usize::try_from(segment.rows()).unwrap_or(0));
             }
+            segment.look_at_heads(sealer)?;
             segment.for_each(sealer, &mut |kind, id, at| {
                 if left_out(&at.pack) {
                     return Ok(());

@@ -47,6 +47,8 @@ const PAGE_STRIDE: u64 = (PAGE_ROWS * IndexRow::LEN + OVERHEAD) as u64;
 const SHARD_ROWS: usize = 1 << 18;
 /// So many pages are read together by who reads all: about 1 MiB.
 const RUN_PAGES: usize = 256;
+/// So many heads of shards are read together by who reads all: at most 3 MiB.
+const HEADS_AT_ONCE: usize = 8;
 /// The most bytes of a segment that travels inside a Prepared fact.
 pub const EMBEDDED_MAX: usize = 64 << 10;
 const HEAD_MAX: usize = 64 << 20;
@@ -456,6 +458,22 @@ impl Segment {
     pub(super) fn open_page(&self, at: u64, sealed: Vec<u8>, sealer: &Sealer) -> Result<Vec<u8>> {
         let context = Context { header: &self.bound, offset: at };
         sealer.open(Kind::SegmentPage, self.epoch, context, sealed, &self.source)
+    }
+
+    /// Reads the heads of the shards that were not read yet, and keeps nothing of them: for whoever acts only on a segment
+    /// of which everything can be read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when one is not what was sealed; store errors.
+    pub(crate) fn look_at_heads(&self, sealer: &Sealer) -> Result<()> {
+        let SegmentSource::Stored(store, _) = &self.source else { return Ok(()) };
+        for heads in self.heads_unknown().chunks(HEADS_AT_ONCE) {
+            let ranges: Vec<_> = heads.iter().map(|(_, range)| range.clone()).collect();
+            for ((number, _), sealed) in heads.iter().zip(store.get_ranges(&ranges)) {
+                self.open_head(&self.shards[*number], sealed?, sealer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Calls `each` with every row, in order.

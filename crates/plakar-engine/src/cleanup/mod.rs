@@ -4,8 +4,9 @@
 //! safe. The order is that of a [`Collector`]:
 //!
 //! 1. Everything that visible snapshots and unfinished sessions need is noted (`live`, `walk`).
-//! 2. Packs are chosen (`plan`): those that nobody needs, those that a quarter is not needed of, those that an earlier
-//!    cleanup has marked and not finished, many small ones. A Mark names them.
+//! 2. Packs are chosen (`plan`): those that nobody needs, those that a quarter is not needed of, those in which something
+//!    that is not needed is known to be bad, those that an earlier cleanup has marked and not finished, many small ones. A
+//!    Mark names them.
 //! 3. The log is read again. What anything in it needs of the marked packs is stored again (`rescue`), and the log read
 //!    once more, until nothing is needed. Then comes the Dead, and then the packs are deleted.
 //! 4. The log is folded, the index merged, and what that covers deleted (`sweep`), once it is proven that nothing of it is

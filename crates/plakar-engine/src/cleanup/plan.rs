@@ -23,7 +23,9 @@ struct Worth {
     listed: u64,
     /// How much of that is needed and would have to be stored again.
     needed: u64,
-    /// Something needed is in it and, that is known, unreadable: it stays for whoever mends it.
+    /// Something in it is known to be unreadable,
+    bad: bool,
+    /// and is needed: it stays for whoever mends it.
     hopeless: bool,
 }
 
@@ -107,14 +109,15 @@ pub fn choose(
             // Of a run that was cut short, or of no use to anybody.
             estimate.moved += listed.needed;
             packs.insert(*hash);
-        } else if 4 * (listed.listed - listed.needed) >= listed.listed {
+        } else if listed.bad || 4 * (listed.listed - listed.needed) >= listed.listed {
+            // With bad bytes a pack can be neither proven by its name nor copied as it is.
             partly.push((*hash, listed));
         } else if stored.len <= small_max {
             small.push((*hash, listed));
         }
     }
     // The most is freed for the least where the least is needed.
-    partly.sort_by_key(|(hash, worth)| (worth.needed * 1000 / worth.listed.max(1), *hash));
+    partly.sort_by_key(|(hash, worth)| (!worth.bad, worth.needed * 1000 / worth.listed.max(1), *hash));
     let few = small.len() < SMALL_MAX;
     small.sort_by_key(|(hash, worth)| (worth.listed, *hash));
     for (hash, worth) in partly.into_iter().chain(small.into_iter().filter(|_| !few)) {
@@ -157,6 +160,7 @@ fn worth(repo: &Repository, live: &Live) -> HashMap<ObjectHash, Worth> {
         let len = u64::from(block.len);
         of_pack.listed += len;
         of_pack.needed += len * u64::from(needed.min(block.items)) / u64::from(block.items.max(1));
+        of_pack.bad |= view.bad(live.pack(block.pack), block.offset);
         of_pack.hopeless |= hopeless.contains(&block.pack);
     }
     worth

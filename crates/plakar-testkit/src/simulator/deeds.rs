@@ -274,7 +274,7 @@ fn run(simulation: &Arc<Simulation>, client: usize, number: u64, deed: &Deed, do
         Deed::Clone { to } => {
             let (from, to) = (store(0, Role::Reader), store(*to, Role::Cloner));
             let safe = simulation.world().ledgers[0].acknowledged().clone();
-            let report = copied(&*from, &*to)?;
+            let report = copied(&*from, &*to, &mut |_| {})?;
             done.cloned = Some((safe, report.damaged));
         }
         Deed::Restore { disk, nth } => {
@@ -325,13 +325,13 @@ fn author(replicas: &[plakar_engine::id::ReplicaId], disk: usize) -> Author {
 }
 
 /// Makes a clone, or brings one up to date.
-pub fn copied(from: &dyn ReadStore, to: &dyn Store) -> Result<CloneReport> {
+pub fn copied(from: &dyn ReadStore, to: &dyn Store, problem: &mut dyn FnMut(&str)) -> Result<CloneReport> {
     let options = CloneOptions { now: MADE, workers: 1, pack_bytes: None };
     let never = AtomicBool::new(false);
     match to.get(&Name::new("config").expect("a constant name"), 1 << 20) {
-        Ok(_) => update(from, to, &options, &mut |_| {}, &mut |_| {}, &never),
+        Ok(_) => update(from, to, &options, problem, &mut |_| {}, &never),
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            clone(from, &[to], &options, &mut |_| {}, &mut |_| {}, &never)?.remove(0)
+            clone(from, &[to], &options, problem, &mut |_| {}, &never)?.remove(0)
         }
         Err(e) => Err(e.into()),
     }

@@ -49,9 +49,12 @@ pub fn end(world: &mut World) {
     }
     let Some(disk) = world.clone.filter(|disk| !world.rotten[*disk]) else { return };
     let safe = world.ledgers[0].acknowledged().clone();
-    match copied(&*stores[0], &*stores[disk]) {
+    let mut said = Vec::new();
+    match copied(&*stores[0], &*stores[disk], &mut |what| said.push(what.to_owned())) {
         Ok(report) if report.damaged == 0 => world.has_cloned(disk, &safe, 0, world.tick),
-        other => world.loss = Some(format!("store {disk} cannot be made a clone in the end: {other:?}")),
+        other => {
+            world.loss = Some(format!("store {disk} cannot be made a clone in the end: {other:?}, {said:?}"));
+        }
     }
     look(world, &stores, disk, "after the last clone");
 }

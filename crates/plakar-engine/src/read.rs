@@ -134,11 +134,14 @@ impl Reader {
 
     /// Reads the blocks of `items`, in this order, before they are asked for, and proves their items: never more than a
     /// quarter of what is kept, so it waits while nobody asks. What cannot be read is left to who asks.
-    pub(crate) fn read_ahead(&self, items: &[ItemId], stop: &AtomicBool) {
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub(crate) fn read_ahead(&self, items: &[ItemId], stop: &AtomicBool) -> Result<()> {
         let mut met = HashSet::new();
         let mut places = Vec::new();
         for item in items {
-            let first = self.places(item).ok().and_then(|places| places.first().copied());
+            let first = self.first_place(item)?;
             places.extend(first.filter(|p| met.insert((p.pack, p.offset))).map(|place| (item.kind, place)));
         }
         let mut places = places.into_iter().peekable();
@@ -153,17 +156,43 @@ impl Reader {
                 }
             }
             for ((kind, place), sealed) in wave.into_iter().zip(self.base.store.get_ranges(&ranges)) {
-                let Ok(sealed) = sealed else { continue };
+                let sealed = match sealed {
+                    Ok(sealed) => sealed,
+                    Err(e) => {
+                        self.lost(e.into())?;
+                        continue;
+                    }
+                };
                 let object = pack_name(&place.pack);
                 let Ok(mut block) = Block::open(kind, place.epoch, sealed, &self.base.sealer, &object) else {
                     continue;
                 };
                 block.name_items(&self.base.keys);
                 if !self.keep_ahead(&place, Arc::new(block), stop) {
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The best place of `item`, if one is known.
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub(crate) fn first_place(&self, item: &ItemId) -> Result<Option<Place>> {
+        match self.places(item) {
+            Ok(places) => Ok(places.first().copied()),
+            Err(e) => self.lost(e).map(|_| None),
+        }
+    }
+
+    /// Why something cannot be had, if the store as a whole can still be read.
+    ///
+    /// # Errors
+    /// The error itself, if it says nothing of what is stored.
+    pub(crate) fn lost(&self, error: Error) -> Result<String> {
+        self.base.lost(error)
     }
 
     /// Keeps a block that will be asked for, as soon as there is room. `false` when told to stop meanwhile.

@@ -3,43 +3,56 @@
 //! Cutting, naming and sealing keep the other threads busy; that what they need is read, opened and proven costs as much
 //! again as naming it, and far away it is waited for. What the new tree has and the old one has not is what a translation
 //! reads, so the same walk as within a domain says what comes next. It may be wrong about that, or meet something that
-//! cannot be read: then the translation finds nothing prepared, reads itself, and tells.
+//! cannot be read: then the translation finds nothing prepared, reads itself, and tells. Only that the source is gone as a
+//! whole is told in the end, even if the translation needed nothing more of it: whether it did is chance.
 
 use super::blocks::Blocks;
 use super::diff::Diff;
 use super::lost::Lost;
 use crate::block::{ItemId, ItemKind};
+use crate::error::Result;
 use crate::tree::NodeId;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Scope;
+use std::thread::{Scope, ScopedJoinHandle};
 
-/// Reads ahead until it is dropped.
-pub struct Ahead<'e> {
+/// Reads ahead until it is ended or dropped.
+pub struct Ahead<'s, 'e> {
     blocks: &'e Blocks<'e>,
     stop: &'e AtomicBool,
+    thread: Option<ScopedJoinHandle<'s, Result<()>>>,
 }
 
-impl<'e> Ahead<'e> {
+impl<'s, 'e> Ahead<'s, 'e> {
     /// Begins to read what the tree at `root` has that the one at `old` has not.
-    pub fn begin<'s>(
+    pub fn begin(
         scope: &'s Scope<'s, 'e>,
         blocks: &'e Blocks<'e>,
         root: NodeId,
         old: Option<NodeId>,
         stop: &'e AtomicBool,
-    ) -> Ahead<'e> {
-        scope.spawn(move || read(blocks, root, old, stop));
-        Ahead { blocks, stop }
+    ) -> Ahead<'s, 'e> {
+        let thread = scope.spawn(move || read(blocks, root, old, stop));
+        Ahead { blocks, stop, thread: Some(thread) }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// What it met, if that says that the source is gone as a whole.
+    pub fn end(mut self) -> Result<()> {
+        self.blocks.reader.stop_ahead(self.stop);
+        let ended = self.thread.take().expect("it is ended once").join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-impl Drop for Ahead<'_> {
+impl Drop for Ahead<'_, '_> {
     fn drop(&mut self) {
         self.blocks.reader.stop_ahead(self.stop);
     }
 }
 
-fn read(blocks: &Blocks, root: NodeId, old: Option<NodeId>, stop: &AtomicBool) {
+fn read(blocks: &Blocks, root: NodeId, old: Option<NodeId>, stop: &AtomicBool) -> Result<()> {
     let mut diff = Diff::new(root, old);
     if blocks.are_near() {
         diff = diff.one_by_one();
@@ -47,15 +60,18 @@ fn read(blocks: &Blocks, root: NodeId, old: Option<NodeId>, stop: &AtomicBool) {
     let mut more = true;
     while more && !stop.load(Ordering::Relaxed) {
         let mut found = Vec::new();
-        more = matches!(diff.wave(blocks, &mut found, &mut Lost::default()), Ok(true));
+        more = diff.wave(blocks, &mut found, &mut Lost::default())?;
         let items = found.iter().map(|wanted| wanted.item);
         let (nodes, chunks): (Vec<ItemId>, Vec<ItemId>) = items.partition(|item| item.kind == ItemKind::Node);
-        if !nodes.iter().all(|node| blocks.hand_over(node, stop)) {
-            return;
+        for node in &nodes {
+            if !blocks.hand_over(node, stop)? {
+                return Ok(());
+            }
         }
         if !blocks.are_near() {
             blocks.reader.prefetch(&chunks);
         }
-        blocks.reader.read_ahead(&chunks, stop);
+        blocks.reader.read_ahead(&chunks, stop)?;
     }
+    Ok(())
 }

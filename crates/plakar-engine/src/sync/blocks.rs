@@ -152,6 +152,9 @@ impl<'a> Blocks<'a> {
     }
 
     /// The bytes of a node, proven.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], what was wrong with the last copy that was tried; that the source is gone.
     pub fn node(&self, id: &NodeId) -> Result<Vec<u8>> {
         let item = ItemId::from(*id);
         for place in self.reader.places(&item).unwrap_or_default() {
@@ -161,8 +164,13 @@ impl<'a> Blocks<'a> {
                 None => {
                     let Range { name, offset, len } = range(&place);
                     let bytes = self.base.store.get_range(&name, offset, len).map_err(Error::from);
-                    let Ok(opened) = bytes.and_then(|bytes| self.open(&place, bytes)) else { continue };
-                    let opened = Arc::new(opened);
+                    let opened = match bytes.and_then(|bytes| self.open(&place, bytes)) {
+                        Ok(opened) => Arc::new(opened),
+                        Err(e) => {
+                            self.lost(e)?;
+                            continue;
+                        }
+                    };
                     self.kept().put(&place, opened.clone());
                     opened
                 }
@@ -175,11 +183,13 @@ impl<'a> Blocks<'a> {
     }
 
     /// Gives the reader what `node` was just read from, to be asked for soon. `false` when told to stop meanwhile.
-    pub fn hand_over(&self, node: &ItemId, stop: &AtomicBool) -> bool {
-        let place = self.reader.places(node).ok().and_then(|places| places.first().copied());
-        let Some(place) = place else { return true };
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub fn hand_over(&self, node: &ItemId, stop: &AtomicBool) -> Result<bool> {
+        let Some(place) = self.reader.first_place(node)? else { return Ok(true) };
         let opened = self.kept().blocks.get(&key(&place)).cloned();
-        opened.is_none_or(|opened| self.reader.keep_ahead(&place, opened.block.clone(), stop))
+        Ok(opened.is_none_or(|opened| self.reader.keep_ahead(&place, opened.block.clone(), stop)))
     }
 
     /// Whether requests take no time worth counting.
@@ -247,14 +257,14 @@ impl<'a> Blocks<'a> {
     /// a few blocks.
     ///
     /// # Errors
-    /// What `each` returns; it ends everything. A block that cannot be read is told to `each`.
+    /// What `each` returns; it ends everything. That the source is gone. A block that cannot be read is told to `each`.
     pub fn fetch(
         &self,
         mut groups: Vec<Group>,
         workers: usize,
         each: &mut dyn FnMut(Group, Result<Proven>) -> Result<()>,
     ) -> Result<()> {
-        self.list(&mut groups);
+        self.list(&mut groups)?;
         let (to_workers, queue) = sync_channel(2 * workers);
         let (results, proven) = sync_channel(2);
         let queue = Arc::new(Mutex::new(queue));
@@ -339,15 +349,21 @@ impl<'a> Blocks<'a> {
 
     /// Reads the directories of packs of which much is wanted: a few requests, that spare decompressing all of it. One
     /// that cannot be read spares nothing.
-    fn list(&self, groups: &mut [Group]) {
+    fn list(&self, groups: &mut [Group]) -> Result<()> {
         for of_pack in groups.chunk_by_mut(|a, b| a.place.pack == b.place.pack) {
             let bytes: u64 = of_pack.iter().map(|group| u64::from(group.place.sealed_len)).sum();
             if of_pack.len() < LISTED_MIN || (!self.local && bytes < LISTED_FAR_MIN) {
                 continue;
             }
-            let directory = read_directory(&*self.base.store, &of_pack[0].place.pack, &self.base.sealer);
-            let blocks: HashMap<_, _> =
-                directory.into_iter().flatten().map(|entry| (entry.offset, entry)).collect();
+            let directory = match read_directory(&*self.base.store, &of_pack[0].place.pack, &self.base.sealer)
+            {
+                Ok(directory) => directory,
+                Err(e) => {
+                    self.lost(e)?;
+                    continue;
+                }
+            };
+            let blocks: HashMap<_, _> = directory.into_iter().map(|entry| (entry.offset, entry)).collect();
             for group in of_pack {
                 let place = &group.place;
                 let entry = blocks.get(&place.offset).filter(|entry| {
@@ -356,6 +372,7 @@ impl<'a> Blocks<'a> {
                 group.listed = entry.map(|entry| entry.items.clone());
             }
         }
+        Ok(())
     }
 
     fn prove_block(&self, group: &mut Group, sealed: Vec<u8>) -> Result<Proven> {
@@ -386,7 +403,10 @@ impl<'a> Blocks<'a> {
         Ok(Proven { sealed, items, block: Some(block), kind, epoch })
     }
 
-    /// Why something cannot be had, if the source as a whole can still be read; else the error.
+    /// Why something cannot be had, if the source as a whole can still be read.
+    ///
+    /// # Errors
+    /// The error itself, if it says nothing of what is stored there.
     pub fn lost(&self, error: Error) -> Result<String> {
         self.base.lost(error)
     }

@@ -106,8 +106,14 @@ impl Diff {
             if !task.again {
                 out.push(Wanted { item: task.node.into(), owner: Owner::NODES });
             }
-            // An old page that cannot be read costs time only.
-            let old: Vec<_> = task.old.iter().filter_map(|id| Some((*id, blocks.node(id).ok()?))).collect();
+            let mut old = Vec::new();
+            for id in &task.old {
+                match blocks.node(id) {
+                    Ok(bytes) => old.push((*id, bytes)),
+                    // It costs time only, unless nothing can be read any more.
+                    Err(e) => drop(blocks.lost(e)?),
+                }
+            }
             let malformed = match task.what {
                 What::Directory { until } => DirectoryPage::decode(&bytes).map(|page| {
                     self.directory(&task.node, &page, until, &old, out);

@@ -262,8 +262,9 @@ fn bring(
         let pair = is_held(&held).map(|base| (base.source, base.destination));
         let stop = AtomicBool::new(false);
         return std::thread::scope(|scope| {
-            let _ahead = Ahead::begin(scope, &blocks, root.node, pair.map(|(source, _)| source), &stop);
+            let ahead = Ahead::begin(scope, &blocks, root.node, pair.map(|(source, _)| source), &stop);
             let (root, lost) = translate::translate(run, &readers, root, pair, &mut moving)?;
+            ahead.end()?;
             Ok((root, lost, moving))
         });
     };

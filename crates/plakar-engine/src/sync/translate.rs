@@ -56,29 +56,48 @@ struct Pair<'a> {
 
 /// Entries by name, asked for in order.
 struct Cursor<'a> {
+    reader: &'a Reader,
     directory: Directory<'a>,
     next: Option<Entry>,
 }
 
+impl Pair<'_> {
+    fn find(&mut self, name: &[u8]) -> Result<Option<(Entry, Entry)>> {
+        let Some(source) = self.source.find(name)? else { return Ok(None) };
+        Ok(self.destination.find(name)?.map(|destination| (source, destination)))
+    }
+}
+
 impl<'a> Cursor<'a> {
-    fn open(reader: &'a Reader, node: &NodeId) -> Option<Cursor<'a>> {
-        let mut cursor = Cursor { directory: Directory::open(reader, node).ok()?, next: None };
-        cursor.advance();
-        Some(cursor)
+    fn open(reader: &'a Reader, node: &NodeId) -> Result<Option<Cursor<'a>>> {
+        match Directory::open(reader, node) {
+            Ok(directory) => {
+                let mut cursor = Cursor { reader, directory, next: None };
+                cursor.advance()?;
+                Ok(Some(cursor))
+            }
+            Err(e) => reader.lost(e).map(|_| None),
+        }
     }
 
     /// A directory that cannot be read to its end has no more entries: what is not found is translated.
-    fn advance(&mut self) {
-        self.next = self.directory.next_entry().ok().flatten();
+    fn advance(&mut self) -> Result<()> {
+        self.next = match self.directory.next_entry() {
+            Ok(next) => next,
+            Err(e) => self.reader.lost(e).map(|_| None)?,
+        };
+        Ok(())
     }
 
-    fn find(&mut self, name: &[u8]) -> Option<Entry> {
+    fn find(&mut self, name: &[u8]) -> Result<Option<Entry>> {
         while self.next.as_ref().is_some_and(|next| next.name.as_slice() < name) {
-            self.advance();
+            self.advance()?;
         }
-        let found = self.next.take_if(|next| next.name == name)?;
-        self.advance();
-        Some(found)
+        let found = self.next.take_if(|next| next.name == name);
+        if found.is_some() {
+            self.advance()?;
+        }
+        Ok(found)
     }
 }
 
@@ -106,9 +125,10 @@ pub fn translate(
                     true => entry.name.clone(),
                     false => [&level.path, b"/".as_slice(), &entry.name].concat(),
                 };
-                let known = level.pair.as_mut().and_then(|pair| {
-                    Some((pair.source.find(&entry.name)?, pair.destination.find(&entry.name)?))
-                });
+                let known = match &mut level.pair {
+                    Some(pair) => pair.find(&entry.name)?,
+                    None => None,
+                };
                 if let Some(done) = worker.entry(entry, known, path, &mut levels, moving)? {
                     let level = levels.last_mut().expect("a leaf leaves its directory");
                     level.totals.add(&done);
@@ -178,10 +198,14 @@ impl<'s> Worker<'_, '_, 's> {
             Ok(entries) => entries,
             Err(e) => return self.lost(Some((*node).into()), e, &path),
         };
-        let pair = pair.and_then(|(source, destination)| {
-            let source = Cursor::open(self.readers.source, &source)?;
-            Some(Pair { source, destination: Cursor::open(self.readers.destination, &destination)? })
-        });
+        let pair = match pair {
+            Some((source, destination)) => {
+                let source = Cursor::open(self.readers.source, &source)?;
+                let destination = Cursor::open(self.readers.destination, &destination)?;
+                source.zip(destination).map(|(source, destination)| Pair { source, destination })
+            }
+            None => None,
+        };
         let (pages, totals) = (PagesWriter::default(), Totals::default());
         let lost = self.lost.told();
         levels.push(Level { entries, pair, entry, node: *node, path, pages, totals, lost });

@@ -33,7 +33,7 @@ use crate::crypto::random;
 use crate::crypto::seal::{Context, Kind, OVERHEAD, Sealer};
 use crate::error::{Error, Result};
 use crate::id::{EpochId, ObjectHash, ReplicaId, WriterId};
-use plakar_store::{Name, Range, ReadStore};
+use plakar_store::{ErrorKind, Name, Range, ReadStore};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
@@ -323,6 +323,43 @@ pub(crate) struct Run {
     pub len: usize,
 }
 
+/// A segment of which the header was read.
+struct Begun {
+    source: SegmentSource,
+    epoch: EpochId,
+    bound: Vec<u8>,
+    /// Where its head begins,
+    at: u64,
+    /// and how many bytes that has.
+    len: usize,
+}
+
+impl Begun {
+    fn new(source: SegmentSource, header: &[u8], sealer: &Sealer) -> Result<Begun> {
+        let (epoch, at, len) = decode_header(header, sealer).map_err(|e| e.of(&source))?;
+        let begun = Begun { source, epoch, bound: header[..BOUND_LEN].to_vec(), at, len: len as usize };
+        let is_inside = at >= HEADER_LEN as u64 && at < u64::MAX - HEAD_MAX as u64 && begun.len <= HEAD_MAX;
+        if is_inside { Ok(begun) } else { Err(begun.points_outside()) }
+    }
+
+    /// Where the segment ends.
+    fn end(&self) -> u64 {
+        self.at + self.len as u64
+    }
+
+    fn points_outside(&self) -> Error {
+        Error::damaged(&self.source, "its header points outside")
+    }
+
+    fn open(self, head: Vec<u8>, sealer: &Sealer) -> Result<Segment> {
+        let Begun { source, epoch, bound, at, .. } = self;
+        let head =
+            sealer.open(Kind::SegmentHead, epoch, Context { header: &bound, offset: at }, head, &source)?;
+        let (packs, epochs, shards) = decode_head(&head, at).map_err(|e| e.of(&source))?;
+        Ok(Segment { source, epoch, bound, packs, epochs, shards })
+    }
+}
+
 /// A segment that is open for searching.
 pub struct Segment {
     source: SegmentSource,
@@ -341,18 +378,56 @@ impl Segment {
     /// # Errors
     /// [`Error::Damaged`] when these are not the bytes of a segment sealed in this domain; store errors.
     pub fn open(source: SegmentSource, sealer: &Sealer) -> Result<Segment> {
+        let bytes = match &source {
+            SegmentSource::Stored(store, name) => {
+                return Segment::open_stored(store, vec![name.clone()], sealer).remove(0);
+            }
+            SegmentSource::Embedded(bytes) => bytes.len() as u64,
+        };
         let header = source.range(0, HEADER_LEN)?;
-        let (epoch, at, len) = decode_header(&header, sealer).map_err(|e| e.of(&source))?;
-        let bound = header[..BOUND_LEN].to_vec();
-        let total = source.len()?;
-        if at < HEADER_LEN as u64 || at.checked_add(len.into()) != Some(total) || len as usize > HEAD_MAX {
-            return Err(Error::damaged(&source, "its header points outside"));
+        let begun = Begun::new(source, &header, sealer)?;
+        if begun.end() != bytes {
+            return Err(begun.points_outside());
         }
-        let sealed = source.range(at, len as usize)?;
-        let head =
-            sealer.open(Kind::SegmentHead, epoch, Context { header: &bound, offset: at }, sealed, &source)?;
-        let (packs, epochs, shards) = decode_head(&head, at).map_err(|e| e.of(&source))?;
-        Ok(Segment { source, epoch, bound, packs, epochs, shards })
+        let head = begun.source.range(begun.at, begun.len)?;
+        begun.open(head, sealer)
+    }
+
+    /// Opens segments of one store, in two requests however many they are.
+    pub(crate) fn open_stored(
+        store: &Arc<dyn ReadStore>,
+        names: Vec<Name>,
+        sealer: &Sealer,
+    ) -> Vec<Result<Segment>> {
+        let header = |name: &Name| Range { name: name.clone(), offset: 0, len: HEADER_LEN };
+        // What asks for nothing is a request as well.
+        let get = |ranges: Vec<Range>| if ranges.is_empty() { Vec::new() } else { store.get_ranges(&ranges) };
+        let headers = get(names.iter().map(header).collect());
+        let begin = |(name, header): (Name, plakar_store::Result<Vec<u8>>)| {
+            Begun::new(SegmentSource::Stored(store.clone(), name.clone()), &header?, sealer)
+                .map(|begun| (name, begun))
+        };
+        let begun: Vec<Result<_>> = names.into_iter().zip(headers).map(begin).collect();
+        // A head, and the byte after it, which must not be there.
+        let ends = |(name, begun): &(Name, Begun)| {
+            [(begun.at, begun.len), (begun.end(), 1)].map(|(offset, len)| Range {
+                name: name.clone(),
+                offset,
+                len,
+            })
+        };
+        let mut answers = get(begun.iter().flatten().flat_map(ends).collect()).into_iter();
+        let mut next = || answers.next().expect("each range is answered");
+        let finish = |begun: Result<(Name, Begun)>| {
+            let (_, begun) = begun?;
+            match (next(), next()) {
+                (Ok(head), Err(after)) if after.kind() == ErrorKind::Short => begun.open(head, sealer),
+                (Err(e), _) if e.kind() != ErrorKind::Short => Err(e.into()),
+                (Ok(_), Err(e)) => Err(e.into()),
+                _ => Err(begun.points_outside()),
+            }
+        };
+        begun.into_iter().map(finish).collect()
     }
 
     /// The same segment, as it is stored: what is read of it from now on comes from there.

@@ -307,19 +307,24 @@ impl Repository {
             let gone: Vec<_> = merged.iter().filter_map(|hash| self.loaded.remove(hash)).collect();
             self.index.remove(&gone);
         }
-        for (hash, segment) in state.segments() {
-            if self.loaded.contains_key(hash) {
-                continue;
+        let news = || state.segments().iter().filter(|(hash, _)| !self.loaded.contains_key(hash));
+        let name_of = |segment: &SegmentRef| match segment {
+            SegmentRef::Stored(hash) => Some(segment_name(hash)),
+            SegmentRef::Embedded(_) => None,
+        };
+        let stored = news().filter_map(|(_, segment)| name_of(segment)).collect();
+        let mut stored = Segment::open_stored(&self.base.store, stored, &self.base.sealer).into_iter();
+        let mut open = |segment: &SegmentRef| match segment {
+            SegmentRef::Stored(_) => stored.next().expect("each was opened"),
+            SegmentRef::Embedded(bytes) => {
+                Segment::open(SegmentSource::Embedded(bytes.clone()), &self.base.sealer)
             }
-            let source = match segment {
-                SegmentRef::Stored(hash) => {
-                    SegmentSource::Stored(self.base.store.clone(), segment_name(hash))
-                }
-                SegmentRef::Embedded(bytes) => SegmentSource::Embedded(bytes.clone()),
-            };
-            match self.index.add(source) {
-                Ok(segment) => drop(self.loaded.insert(*hash, segment)),
-                Err(e) if e.is_damage() || e.is_not_found() => self.damaged_segments.push((*hash, e)),
+        };
+        let opened: Vec<_> = news().map(|(hash, segment)| (*hash, open(segment))).collect();
+        for (hash, segment) in opened {
+            match segment {
+                Ok(segment) => drop(self.loaded.insert(hash, self.index.add_open(segment))),
+                Err(e) if e.is_damage() || e.is_not_found() => self.damaged_segments.push((hash, e)),
                 Err(e) => return Err(e),
             }
         }

@@ -137,7 +137,7 @@ impl Scene {
         elsewhere.put("elsewhere", Node::file(noise(7, 3_000)));
         let news = pushed(&(Arc::new(other.clone()) as Arc<dyn Store>), &elsewhere, NOW + 2);
         // Enough chunks for a segment of its own, and a small one.
-        tree.put("many-chunks", Node::file(noise(2, 900_000)));
+        tree.put("many-chunks", Node::file(noise(2, 720_000)));
         let second = pushed(&store, &tree, NOW + 3);
         tree.put("new", Node::file(noise(3, 2_000))).remove("many-chunks").remove("c-rows");
         let third = pushed(&store, &tree, NOW + 4);

@@ -1,9 +1,10 @@
 //! A store on a server.
 
 use crate::body::{Answered, Cut};
-use crate::connect::Connect;
+use crate::connect::{Address, Connect};
+use crate::door::Role;
 use crate::link::Link;
-use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, LINE_MAX, Line, STRONG_LIST};
+use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, LINE_MAX, Line, ROLE, STRONG_LIST};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::HeaderMap;
@@ -29,8 +30,10 @@ impl Default for Patience {
     }
 }
 
-/// What is said of this kind of error on both sides, and should be said once.
+/// What is said of these kinds of error on both sides, and should be said once.
 const FOREIGN: &str = ": not a store";
+const TOLD: [(ErrorKind, &str); 2] =
+    [(ErrorKind::Denied, ": permission denied"), (ErrorKind::Full, ": no space left")];
 /// The first wait before a request is made again, which doubles each time,
 const WAIT_MIN: Duration = Duration::from_millis(100);
 /// up to this.
@@ -40,6 +43,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 pub struct NetStore {
     runtime: Runtime,
     link: Link,
+    address: Address,
     location: String,
     patience: Patience,
     capabilities: Capabilities,
@@ -93,8 +97,10 @@ impl NetStore {
     ) -> Result<NetStore> {
         let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.map_err(|e| Error::io(location.clone(), e))?;
-        let capabilities = Capabilities { strong_list: false, local: false };
-        let mut store = NetStore { runtime, link: Link::new(connect), location, patience, capabilities };
+        let capabilities = Capabilities { strong_list: false, local: false, append_only: false };
+        let link = Link::new(connect);
+        let address = link.address();
+        let mut store = NetStore { runtime, link, address, location, patience, capabilities };
         // Whoever cannot be reached at all is not waited for.
         let (headers, _) = match store.ask(&method, "", &store.location, &[], Bytes::new()) {
             Ok(answer) => answer,
@@ -113,6 +119,9 @@ impl NetStore {
             return Err(Error::new(ErrorKind::Foreign, what));
         };
         store.capabilities.strong_list = strong == "yes";
+        // Servers that know no roles let everybody do everything.
+        let role = headers.get(ROLE).map(|role| role.to_str().ok().and_then(Role::named));
+        store.capabilities.append_only = role.is_some_and(|role| role != Some(Role::Admin));
         Ok(store)
     }
 
@@ -128,8 +137,11 @@ impl NetStore {
         let len = body.len() as u64;
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://plakar/{}/{path}", wire::VERSION))
+            .uri(format!("{}/{}/{path}", self.address.base, wire::VERSION))
             .header("content-length", len);
+        if let Some(token) = &self.address.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -160,7 +172,15 @@ impl NetStore {
             };
         };
         let text = body.text(wire::TEXT_MAX)?;
-        let text = if kind == ErrorKind::Io || kind == ErrorKind::Foreign { &text } else { object };
+        let text = match TOLD.iter().find(|(told, _)| *told == kind) {
+            // Why it was refused is known there only.
+            Some((_, said)) => {
+                let why = text.trim_end_matches(said);
+                if why.starts_with(object) { why.to_owned() } else { format!("{object}: {why}") }
+            }
+            None if kind == ErrorKind::Io || kind == ErrorKind::Foreign => text,
+            None => object.to_owned(),
+        };
         Err(Error::new(kind, text).into())
     }
 

@@ -19,10 +19,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A connection in the making.
 pub type Connecting<'c> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'c>>;
 
+/// Which store of a server is meant, and who asks.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// What stands before the version in every request: `http://HOST/NAME`.
+    pub base: String,
+    /// What the client is known by.
+    pub token: Option<String>,
+}
+
 /// How a server is reached. Called again when a connection broke.
 pub trait Connect: Send + Sync {
     /// Makes a connection.
     fn connect(&self) -> Connecting<'_>;
+
+    /// What is asked for over it: the only store that there is, unless something else is said.
+    fn address(&self) -> Address {
+        Address { base: "http://plakar".into(), token: None }
+    }
 
     /// What reached nobody, for messages.
     fn peer(&self) -> String;

@@ -10,12 +10,21 @@
 mod body;
 mod client;
 mod connect;
+mod door;
 mod link;
 mod serve;
+mod server;
 mod service;
+mod tokens;
+mod usage;
+mod visit;
 mod wire;
 
 pub use client::{NetStore, Patience};
-pub use connect::{Connect, Program, Tcp};
-pub use serve::{serve_pipes, serve_tcp};
+pub use connect::{Address, Connect, Connecting, Program, Stream, Tcp};
+pub use door::{Door, Guest, Role};
+pub use serve::{raised, serve_pipes};
+pub use server::{Repositories, Rules, Server};
 pub use service::{Limits, Place, Service};
+pub use tokens::{Token, Tokens, is_plain};
+pub use visit::{Log, Visit};

@@ -1,6 +1,6 @@
 //! The connection of a client: made when it is needed, and again when it broke.
 
-use crate::connect::{Connect, Stream};
+use crate::connect::{Address, Connect, Stream};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -31,6 +31,11 @@ pub struct Link {
 impl Link {
     pub fn new(connect: Box<dyn Connect>) -> Link {
         Link { connect, open: Mutex::new((0, None)) }
+    }
+
+    /// What is asked for.
+    pub fn address(&self) -> Address {
+        self.connect.address()
     }
 
     /// Who is at the other end.

@@ -1,21 +1,26 @@
 //! Serving: over connections to an address, or over the pipes of this program.
 
+use crate::door::Guest;
+use crate::server::Server;
 use crate::service::Service;
-use hyper::Request;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::io::{self, Cursor};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// At most so many requests of one connection are answered at a time,
 const STREAMS_MAX: u32 = 64;
@@ -29,7 +34,8 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
-/// Serves over standard input and output until the other side has closed them.
+/// Serves over standard input and output until the other side has closed them. Whoever is there may do everything: it was
+/// let in by whatever started this program.
 ///
 /// # Errors
 /// When there can be no threads. What goes wrong with the connection is the other side's to tell.
@@ -37,24 +43,50 @@ pub fn serve_pipes(service: Arc<Service>) -> io::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let (_open, closing) = watch::channel(false);
-        connection(service, tokio::io::join(tokio::io::stdin(), tokio::io::stdout()), closing).await;
+        let pipes = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+        let idle = service.idle();
+        let answer = move |request: Request<Incoming>| {
+            let service = service.clone();
+            async move {
+                let path = request.uri().path().strip_prefix('/').unwrap_or_default().to_owned();
+                service.answer(&path, &Guest::owner("-"), request).await
+            }
+        };
+        connection(answer, idle, pipes, closing).await;
     });
     // A read of standard input that nobody waits for any more keeps nobody waiting.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// Serves whoever connects, until `stop` is over; then ends what is being answered.
-///
-/// # Errors
-/// When there can be no threads, or the listener is of no use.
-pub fn serve_tcp(
-    service: Arc<Service>,
-    listener: std::net::TcpListener,
-    stop: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let runtime = runtime()?;
-    let served = runtime.block_on(async {
+/// Over when a flag is raised, as a signal does.
+pub async fn raised(flag: Arc<AtomicBool>) {
+    while !flag.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Server {
+    /// Serves whoever connects, until `stop` is over; then ends what is being answered.
+    ///
+    /// # Errors
+    /// When there can be no threads, or the listener is of no use.
+    pub fn serve(
+        self: &Arc<Self>,
+        listener: std::net::TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let runtime = runtime()?;
+        let served = runtime.block_on(self.accept(listener, stop));
+        runtime.shutdown_background();
+        served
+    }
+
+    async fn accept(
+        self: &Arc<Self>,
+        listener: std::net::TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let (close, closing) = watch::channel(false);
@@ -69,26 +101,32 @@ pub fn serve_tcp(
                 () = &mut stop => break,
                 accepted = accept => accepted,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 // Too many files are open, or whoever came has gone: neither lasts.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            // Answers are short and waited for.
-            let _ = stream.set_nodelay(true);
-            let (service, closing) = (service.clone(), closing.clone());
+            let (server, closing) = (self.clone(), closing.clone());
             tokio::spawn(async move {
-                connection(service, stream, closing).await;
+                server.meet(stream, peer, closing).await;
                 drop(room);
             });
         }
+        drop(listener);
         close.send_replace(true);
-        let idle = service.idle();
-        let _ = timeout(idle, all.acquire_many(CONNECTIONS_MAX as u32)).await;
+        let _ = timeout(self.idle(), all.acquire_many(CONNECTIONS_MAX as u32)).await;
         Ok(())
-    });
-    runtime.shutdown_background();
-    served
+    }
+
+    /// Serves one connection.
+    async fn meet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, closing: watch::Receiver<bool>) {
+        // Answers are short and waited for.
+        let _ = stream.set_nodelay(true);
+        let _open = self.begin();
+        let server = self.clone();
+        let answer = move |request| server.clone().answer(peer, request);
+        connection(answer, self.idle(), stream, closing).await;
+    }
 }
 
 /// What a connection of HTTP/2 begins with.
@@ -104,17 +142,21 @@ async fn greeting(read: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
 }
 
 /// Serves one connection until either side ends it.
-async fn connection(
-    service: Arc<Service>,
+async fn connection<A, B>(
+    answer: impl Fn(Request<Incoming>) -> A,
+    idle: Duration,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     mut closing: watch::Receiver<bool>,
-) {
-    let idle = service.idle();
+) where
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     let (mut read, write) = tokio::io::split(stream);
     let Ok(Ok(greeting)) = timeout(idle, greeting(&mut read)).await else { return };
     let stream = tokio::io::join(Cursor::new(greeting).chain(read), write);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
+    // Whoever has asked, and has nothing more to say, still waits for the answer.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -124,8 +166,8 @@ async fn connection(
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .max_frame_size(FRAME_MAX);
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let answer = service.clone().answer(request);
+    let answer = service_fn(|request: Request<Incoming>| {
+        let answer = answer(request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));

@@ -1,6 +1,8 @@
 //! What a server answers: the contract of a store, request by request.
 
-use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, STRONG_LIST};
+use crate::door::{Guest, asks_for};
+use crate::usage::Usage;
+use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, ROLE, STRONG_LIST};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Either, Full};
@@ -61,32 +63,61 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-pub type Answer = Response<Either<Full<Bytes>, Channel<Bytes, Broken>>>;
+/// The body of an answer: all of it, or one that is sent while it is made.
+pub type Sent = Either<Full<Bytes>, Channel<Bytes, Broken>>;
+pub type Answer = Response<Sent>;
 
-/// Gives access to one store. Everything that is in a request is taken for hostile.
+/// Gives access to one store. Whoever may do what is told with each request. Everything that is in a request is taken for hostile.
 pub struct Service {
     place: Box<dyn Place>,
     store: Mutex<Option<Arc<dyn Store>>>,
-    /// What is left of the memory, in KiB.
-    room: Arc<Semaphore>,
+    usage: Usage,
+    room: Arc<Room>,
     limits: Limits,
+}
+
+/// What is left of the memory for objects on their way, in KiB.
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub fn new(limits: &Limits) -> Arc<Room> {
+        let kib = kib(limits.memory.max(wire::OBJECT_MAX)) as usize;
+        Arc::new(Room(Arc::new(Semaphore::new(kib))))
+    }
+
+    async fn take(&self, len: u64) -> OwnedSemaphorePermit {
+        self.0.clone().acquire_many_owned(kib(len)).await.expect("it is never closed")
+    }
 }
 
 impl Service {
     /// Gives access to the store in a place.
     pub fn new(place: Box<dyn Place>, limits: Limits) -> Arc<Service> {
-        let room = Arc::new(Semaphore::new(kib(limits.memory.max(wire::OBJECT_MAX)) as usize));
-        Arc::new(Service { place, store: Mutex::default(), room, limits })
+        Service::beside(place, limits, Room::new(&limits))
+    }
+
+    /// The same, with others that share the memory.
+    pub(crate) fn beside(place: Box<dyn Place>, limits: Limits, room: Arc<Room>) -> Arc<Service> {
+        Arc::new(Service { place, store: Mutex::default(), usage: Usage::default(), room, limits })
     }
 
     pub(crate) fn idle(&self) -> Duration {
         self.limits.idle
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    /// Whether somebody found a store there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.store.lock().expect("no panic while held").is_some()
+    }
+
+    /// Answers one request of a guest about `path`, which begins with the version.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        path: &str,
+        guest: &Guest,
+        request: Request<Incoming>,
+    ) -> Answer {
         let method = request.method().clone();
-        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let (version, rest) = path.split_once('/').unwrap_or((path, ""));
         if version != wire::VERSION {
             let what = format!("this server speaks plakar's protocol {}", wire::VERSION);
@@ -100,16 +131,19 @@ impl Service {
             },
             _ => None,
         };
+        // Before anything of the body is read.
+        if asks_for(&method, what, object.as_ref()) > guest.role {
+            let what = format!("'{}' may only {}", guest.name, guest.role.name());
+            return for_method(&method, refused(&Error::new(ErrorKind::Denied, what)));
+        }
         let query = request.uri().query().unwrap_or_default().to_owned();
         let result = match (method.as_str(), what, object) {
-            ("GET", "", _) => self.hello(false).await,
-            ("POST", "", _) => self.hello(true).await,
+            ("GET", "", _) => self.hello(false, guest).await,
+            ("POST", "", _) => self.hello(true, guest).await,
             ("GET", "objects", Some(name)) => self.get(name).await,
             ("HEAD", "objects", Some(name)) => self.len(name).await,
-            ("PUT", "objects", Some(name)) => self.put(name, request).await,
-            ("DELETE", "objects", Some(name)) => {
-                self.with_store(move |store| store.delete(&name)).await.map(|()| done())
-            }
+            ("PUT", "objects", Some(name)) => self.put(name, guest.quota, request).await,
+            ("DELETE", "objects", Some(name)) => self.delete(name).await,
             ("POST", "barrier", _) => self.with_store(|store| store.barrier()).await.map(|()| done()),
             ("POST", "ranges", _) => self.ranges(request).await,
             ("GET", "list", _) => {
@@ -120,10 +154,7 @@ impl Service {
             }
             _ => return malformed("no such request"),
         };
-        result.unwrap_or_else(|e| match method {
-            Method::HEAD => refused(&e).map(|_| Either::Left(Full::default())),
-            _ => refused(&e),
-        })
+        result.unwrap_or_else(|e| for_method(&method, refused(&e)))
     }
 
     fn store(&self, creates: bool) -> Result<Arc<dyn Store>> {
@@ -147,14 +178,16 @@ impl Service {
         done.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))
     }
 
-    async fn hello(self: &Arc<Self>, creates: bool) -> Result<Answer> {
+    async fn hello(self: &Arc<Self>, creates: bool, guest: &Guest) -> Result<Answer> {
         if creates {
             let service = self.clone();
             let made = spawn_blocking(move || service.store(true).map(drop)).await;
             made.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))?;
         }
         let strong = self.with_store(|store| Ok(store.capabilities().strong_list)).await?;
-        let answer = Response::builder().header(STRONG_LIST, if strong { "yes" } else { "no" });
+        let answer = Response::builder()
+            .header(STRONG_LIST, if strong { "yes" } else { "no" })
+            .header(ROLE, guest.role.name());
         Ok(answer.body(Either::Left(Full::default())).expect("its parts are constant"))
     }
 
@@ -180,7 +213,18 @@ impl Service {
         Ok(answer)
     }
 
-    async fn put(self: &Arc<Self>, name: Name, request: Request<Incoming>) -> Result<Answer> {
+    async fn delete(self: &Arc<Self>, name: Name) -> Result<Answer> {
+        let service = self.clone();
+        self.with_store(move |store| service.usage.delete(store, &name)).await?;
+        Ok(done())
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        name: Name,
+        quota: Option<u64>,
+        request: Request<Incoming>,
+    ) -> Result<Answer> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let promised = header(BLAKE3).and_then(|hex| blake3::Hash::from_hex(hex).ok());
         let len = header(CONTENT_LENGTH.as_str()).and_then(|len| len.parse::<u64>().ok());
@@ -190,7 +234,7 @@ impl Service {
         if len > wire::OBJECT_MAX {
             return Err(Error::new(ErrorKind::TooLarge, name.as_str()));
         }
-        let _room = self.room(len).await?;
+        let _room = self.room.take(len).await;
         let body = self.read(request.into_body(), len).await?;
         let hash = blake3::hash(&body);
         if hash != promised || wire::hash_in(&name).is_some_and(|named| named != *hash.as_bytes()) {
@@ -198,7 +242,8 @@ impl Service {
             return Err(Error::new(ErrorKind::Damaged, what));
         }
         // Whoever is told that it is stored may be sure of it.
-        self.with_store(move |store| store.put(&name, &[&body]).and_then(|()| store.barrier())).await?;
+        let service = self.clone();
+        self.with_store(move |store| service.usage.put(store, &name, &body, quota)).await?;
         Ok(done())
     }
 
@@ -273,11 +318,6 @@ impl Service {
         Response::new(Either::Right(channel))
     }
 
-    async fn room(&self, len: u64) -> Result<OwnedSemaphorePermit> {
-        let wait = self.room.clone().acquire_many_owned(kib(len));
-        Ok(wait.await.expect("it is never closed"))
-    }
-
     /// The body of a request, of at most so many bytes.
     async fn read(&self, mut body: Incoming, max: u64) -> Result<Vec<u8>> {
         let failed = |why: String| Error::new(ErrorKind::Io, format!("the request broke off: {why}"));
@@ -339,7 +379,15 @@ fn done() -> Answer {
     answer
 }
 
-fn refused(error: &Error) -> Answer {
+/// An answer to a `HEAD` has no body.
+pub fn for_method(method: &Method, answer: Answer) -> Answer {
+    match *method {
+        Method::HEAD => answer.map(|_| Either::Left(Full::default())),
+        _ => answer,
+    }
+}
+
+pub fn refused(error: &Error) -> Answer {
     let answer = Response::builder()
         .status(wire::kind_status(error.kind()))
         .header(ERROR, wire::kind_name(error.kind()))

@@ -12,6 +12,8 @@ pub const BLAKE3: &str = "plakar-blake3";
 pub const LENGTH: &str = "plakar-length";
 /// In the answer to a hello: whether the store promises to list all that was put.
 pub const STRONG_LIST: &str = "plakar-strong-list";
+/// In the answer to a hello: what the client may do.
+pub const ROLE: &str = "plakar-role";
 
 /// The longest object.
 pub const OBJECT_MAX: u64 = 256 << 20;

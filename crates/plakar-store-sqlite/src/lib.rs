@@ -171,7 +171,7 @@ impl ReadStore for SqliteStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { strong_list: true, local: true }
+        Capabilities { strong_list: true, local: true, append_only: false }
     }
 
     fn location(&self) -> String {

@@ -191,7 +191,7 @@ impl ReadStore for DirStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { strong_list: true, local: true }
+        Capabilities { strong_list: true, local: true, append_only: false }
     }
 
     fn location(&self) -> String {

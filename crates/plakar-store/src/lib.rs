@@ -60,13 +60,16 @@ pub struct Range {
     pub len: usize,
 }
 
-/// What a store promises beyond the contract, told to people and kept in a repository's `replica`.
+/// What a store promises beyond the contract, and what it takes from this client: told to people and kept in a repository's `replica`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
     /// Rule 3 holds. A store that cannot promise it is refused by what needs it.
     pub strong_list: bool,
     /// An open object stays readable at no cost per request (a local file): ranges may be small.
     pub local: bool,
+    /// This client may add no more than what pushes and syncs store, or nothing at all: it is refused `delete`, and
+    /// what is in `admin/`.
+    pub append_only: bool,
 }
 
 /// The reading half of a store.

@@ -133,7 +133,7 @@ impl ReadStore for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { strong_list: true, local: true }
+        Capabilities { strong_list: true, local: true, append_only: false }
     }
 
     fn location(&self) -> String {

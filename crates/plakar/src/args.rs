@@ -2,7 +2,9 @@
 //!
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
-use crate::help::{ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SYNC, UNDELETE};
+use crate::help::{
+    ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SERVER, SYNC, UNDELETE,
+};
 use crate::tags;
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -145,6 +147,13 @@ pub enum Command {
         #[command(subcommand)]
         command: Key,
     },
+    /// Give others access to the repository, or to a folder of them, over the network
+    #[command(
+        after_help = SERVER,
+        args_conflicts_with_subcommands = true,
+        override_usage = "plakar [on REPOSITORY] server [FLAGS]\n       plakar [on REPOSITORY] server token COMMAND",
+    )]
+    Server(Server),
     /// Give whoever runs this over ssh access to the repository
     #[command(after_help = EXIT_CODES)]
     Stdio,
@@ -504,6 +513,73 @@ pub struct NewKey {
     /// Read the new passphrase from this file; else it is PLAKAR_NEW_PASSPHRASE or asked for
     #[arg(long, value_name = "FILE")]
     pub new_keyfile: Option<PathBuf>,
+}
+
+/// `server`.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// What else to do than to serve.
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
+    /// Listen on this address; ':9876' is on all addresses of this machine
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9876")]
+    pub listen: String,
+    /// Let no repository have more bytes, as in 500M or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub quota: Option<u64>,
+    /// Write a line for each request into this file, not to standard error
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// What there is to do about a server.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Tokens, by which it knows who may do what
+    #[command(after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+    Token {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+/// `server token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token, and print it
+    #[command(after_help = EXIT_CODES)]
+    Add(NewToken),
+    /// List tokens
+    #[command(after_help = EXIT_CODES)]
+    Ls,
+    /// Remove tokens: nobody is let in with them any more
+    #[command(after_help = EXIT_CODES)]
+    Rm {
+        /// The tokens, as listed
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// A new token.
+#[derive(Debug, Args)]
+pub struct NewToken {
+    /// What its bearer may do: 'read', 'append' (push and sync, but remove nothing) or 'admin'
+    #[arg(long, value_name = "ROLE", default_value = "append", value_parser = ["read", "append", "admin"])]
+    pub role: String,
+    /// Of no use any more after so long, as in 90d [default: never]
+    #[arg(long, value_name = "TIME", value_parser = units::seconds)]
+    pub expires: Option<i64>,
+    /// For this repository of a folder only
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Let its bearer add nothing to a repository that would have more bytes then
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub quota: Option<u64>,
+    /// What to call it
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// The tree of commands, ready to be looked at.

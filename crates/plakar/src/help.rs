@@ -135,6 +135,24 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `server`.
+pub const SERVER: &str = "\
+What is served is the repository, which is 'http://ADDRESS' then, or, if it is a folder with nothing of a repository in it,
+all repositories in that folder: 'http://ADDRESS/NAME'. 'plakar create http://ADDRESS/NAME' makes one. A server needs no
+passphrase.
+
+Whoever has no token has no access, unless the server listens on a loopback address only and never had a token. A token is
+printed once; only its hash is kept. Clients take it from PLAKAR_TOKEN or the file PLAKAR_TOKEN_FILE. With 'read' one may
+read, with 'append' also push and sync into a repository, but neither remove nor replace anything; 'admin' may do everything.
+A token is for what 'on REPOSITORY' names, and is of use, or no more, at once.
+
+'/healthz' answers everybody, '/metrics' is for Prometheus. SIGTERM ends it, when what was asked is answered.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood";
+
 /// What plakar is.
 pub const ABOUT: &str = "Deduplicating, encrypted backups.";
 
@@ -143,7 +161,8 @@ pub const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
 REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
-that machine, where plakar must be installed too; without 'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
+that machine, where plakar must be installed too, or 'http://HOST[:PORT][/NAME]' on a server ('plakar help server'); without
+'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 

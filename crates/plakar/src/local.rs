@@ -5,6 +5,7 @@
 //! ~/.local/state/plakar/known/<place>   what the repository at a place was when it was last opened (`known`)
 //! ~/.local/state/plakar/newest/<place>  which publication was the newest there (`newest`)
 //! ~/.local/state/plakar/verified/<id>   which snapshots of a repository were proven, and when (`verified`)
+//! ~/.local/state/plakar/server/<place>  what a server of that place knows its clients by (`tokenfile`)
 //! ~/.cache/plakar/hints/<domain>/<what> hints of pushes (`plakar_engine::push`)
 //! ```
 //!

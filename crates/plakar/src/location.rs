@@ -2,11 +2,12 @@
 //!
 //! A folder is named by its path, a database by `sqlite://` and its path, which is relative unless it begins with a
 //! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves. For what is reached with
-//! ssh see [`crate::ssh`].
+//! ssh see [`crate::ssh`], for what is on a server [`crate::url`].
 
 use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::ssh::{self, Ssh};
+use crate::url::Url;
 use plakar_engine::Error;
 use plakar_store::{DirStore, ErrorKind, Store};
 use plakar_store_sqlite::SqliteStore;
@@ -33,6 +34,8 @@ pub enum Location {
     Sqlite(PathBuf),
     /// On another machine.
     Ssh(Ssh),
+    /// On a server.
+    Server(Url),
 }
 
 impl Location {
@@ -55,14 +58,18 @@ impl Location {
             let parsed = Ssh::parse(typed).map(Location::Ssh);
             return parsed.map_err(|why| Failure::usage(format!("{}: {why}", shown())));
         }
+        if let Some(parsed) = Url::parse(typed) {
+            let failed = |why| Failure::usage(format!("{}: {why}", shown()));
+            return parsed.map(Location::Server).map_err(failed);
+        }
         if let Some(scheme) = scheme(bytes) {
             return Err(Failure::failed(format!(
                 "{}: repositories at {scheme}:// are not supported",
                 shown()
             ))
             .hint(
-                "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, or one of \
-                 them elsewhere, 'ssh://HOST/PATH'",
+                "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, one of \
+                 them elsewhere, 'ssh://HOST/PATH', or on a server, 'http://HOST:PORT/NAME'",
             ));
         }
         if bytes[0] == b'@' {
@@ -76,7 +83,7 @@ impl Location {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Location::Folder(path) | Location::Sqlite(path) => Some(path),
-            Location::Ssh(_) => None,
+            Location::Ssh(_) | Location::Server(_) => None,
         }
     }
 
@@ -86,6 +93,7 @@ impl Location {
             Location::Folder(path) => path.clone().into_os_string(),
             Location::Sqlite(path) => OsString::from_vec([SQLITE, path.as_os_str().as_bytes()].concat()),
             Location::Ssh(ssh) => ssh.name().to_owned(),
+            Location::Server(url) => url.name().to_owned(),
         }
     }
 
@@ -99,7 +107,7 @@ impl Location {
         match self {
             Location::Folder(_) => Location::Folder(path),
             Location::Sqlite(_) => Location::Sqlite(path),
-            Location::Ssh(_) => self.clone(),
+            Location::Ssh(_) | Location::Server(_) => self.clone(),
         }
     }
 
@@ -153,7 +161,9 @@ impl Location {
                 Location::Folder(_) => {
                     Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
                 }
-                Location::Sqlite(_) | Location::Ssh(_) => Failure::new(Code::NoRepository, e.to_string()),
+                Location::Sqlite(_) | Location::Ssh(_) | Location::Server(_) => {
+                    Failure::new(Code::NoRepository, e.to_string())
+                }
             },
             _ => e.into(),
         })
@@ -173,6 +183,7 @@ impl Location {
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
             Location::Ssh(ssh) => Ok((Arc::new(ssh.open()?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.open()?), self.clone())),
         }
     }
 
@@ -193,6 +204,7 @@ impl Location {
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
             Location::Ssh(ssh) => Ok((Arc::new(ssh.create()?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.create()?), self.clone())),
         }
     }
 }

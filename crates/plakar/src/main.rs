@@ -24,10 +24,13 @@ mod peer;
 mod refs;
 mod repo;
 mod room;
+mod served;
 mod several;
 mod ssh;
 mod tags;
+mod tokenfile;
 mod units;
+mod url;
 mod verified;
 
 use args::{Cli, Command};
@@ -112,6 +115,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Heal(args) => commands::heal::run(context, args),
         Command::Repair(args) => commands::repair::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
+        Command::Server(args) => commands::server::run(context, args),
         Command::Stdio => commands::stdio::run(context),
         Command::Version => commands::version::run(context),
     }

@@ -23,7 +23,7 @@ pub fn refuse_unless_free(place: &Location) -> Result<()> {
         },
         Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(place)),
         // What is elsewhere tells when it is made.
-        Location::Sqlite(_) | Location::Ssh(_) => Ok(()),
+        Location::Sqlite(_) | Location::Ssh(_) | Location::Server(_) => Ok(()),
     }
 }
 
@@ -105,6 +105,9 @@ fn is_temporary(name: &[u8]) -> bool {
 fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
     match error.kind() {
         ErrorKind::Exists => occupied(place),
+        ErrorKind::NotFound if matches!(place, Location::Server(_)) => {
+            Failure::failed(format!("{place}: the server has no place for a repository of this name"))
+        }
         ErrorKind::NotFound => Failure::failed(format!("{place}: the folder above it is missing")),
         _ => error.into(),
     }
@@ -115,7 +118,7 @@ pub fn pack_bytes(place: &Location) -> u32 {
     match place {
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
         Location::Ssh(ssh) if ssh.is_sqlite() => PACK_BYTES_SQLITE,
-        Location::Folder(_) | Location::Ssh(_) => PACK_BYTES_DEFAULT,
+        Location::Folder(_) | Location::Ssh(_) | Location::Server(_) => PACK_BYTES_DEFAULT,
     }
 }
 

@@ -34,7 +34,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 }
 
 /// What only reads.
-const READING: [Row; 17] = [
+const READING: [Row; 18] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -49,6 +49,8 @@ const READING: [Row; 17] = [
     row("repair -dry-run", "4 10 4 4 0 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("status other", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("key ls", "4 10 4 4 0 0 0 0 | 4 4 4 4 0 0 0 0 | 1 1 1 1 0 0 0 0"),
+    // Whoever has access to it stands elsewhere.
+    row("server token ls", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     // It gives access to bytes, whatever they are, and here nobody asks for any.
     row("stdio", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     row("version", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),

@@ -101,7 +101,7 @@ pub fn heal(
     report.objects = mended.objects;
     report.unmended = mended.left.len() as u64;
     report.bad = verified.bad.len() as u64;
-    if options.may_admin {
+    if options.may_admin && !store.capabilities().append_only {
         mark_bad(&mut repo, &**store, &options.author, &verified.bad, options.now)?;
     }
 

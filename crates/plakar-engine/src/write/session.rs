@@ -55,7 +55,7 @@ pub struct SessionOptions {
     pub workers: usize,
     /// Seconds since 1970, for the names of log objects.
     pub now: i64,
-    /// Whether this client may write `admin/`: fold the log, merge the index.
+    /// Whether this client is to write `admin/`, if its store lets it: fold the log, merge the index.
     pub may_admin: bool,
 }
 
@@ -107,10 +107,11 @@ impl Session {
         hints: &[SessionId],
     ) -> Result<(Session, Vec<SessionId>)> {
         let session = SessionId::random();
+        let may_admin = options.may_admin && !store.capabilities().append_only;
         let mut begun = Session {
             repo,
             store,
-            options,
+            options: SessionOptions { may_admin, ..options },
             writer: None,
             session,
             rescue: false,

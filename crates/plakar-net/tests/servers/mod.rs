@@ -2,16 +2,20 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use plakar_net::{Connect, Limits, NetStore, Patience, Place, Service, Tcp, serve_tcp};
+use plakar_net::{
+    Address, Connect, Door, Guest, Limits, Log, NetStore, Patience, Place, Repositories, Rules, Tcp, Tokens,
+    Visit,
+};
 use plakar_store::{Error, ErrorKind, MemoryStore, Result, Store};
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A place where a store is, or none yet.
-pub struct Somewhere(pub Mutex<Option<Arc<dyn Store>>>);
+#[derive(Clone)]
+pub struct Somewhere(pub Arc<Mutex<Option<Arc<dyn Store>>>>);
 
 impl Place for Somewhere {
     fn open(&self) -> Result<Arc<dyn Store>> {
@@ -29,10 +33,70 @@ impl Place for Somewhere {
     }
 }
 
+/// Places by their names.
+pub struct Several(pub Vec<(&'static str, Somewhere)>);
+
+impl Repositories for Several {
+    fn place(&self, name: &str) -> Option<Box<dyn Place>> {
+        let (_, place) = self.0.iter().find(|(one, _)| *one == name)?;
+        Some(Box::new(place.clone()))
+    }
+}
+
+/// Whoever has one of these tokens is let in; all, if there are none.
+#[derive(Clone, Default)]
+pub struct Tickets(pub Arc<Mutex<Tokens>>);
+
+impl Tickets {
+    pub fn add(&self, guest: Guest, expires: Option<i64>) -> String {
+        let random = *blake3::hash(guest.name.as_bytes()).as_bytes();
+        self.0.lock().unwrap().add(guest, expires, random).unwrap()
+    }
+}
+
+impl Door for Tickets {
+    fn admit(&self, token: Option<&str>) -> Result<Guest> {
+        let tokens = self.0.lock().unwrap();
+        if tokens.is_empty() { Ok(Guest::owner("all")) } else { tokens.admit(token, 1_000_000) }
+    }
+}
+
+/// What was written down.
+#[derive(Clone, Default)]
+pub struct Visits(pub Arc<Mutex<Vec<Visit>>>);
+
+impl Log for Visits {
+    fn note(&self, visit: &Visit) {
+        self.0.lock().unwrap().push(visit.clone());
+    }
+}
+
+/// What a server is to be.
+pub struct Wanted {
+    pub repositories: Several,
+    pub tickets: Tickets,
+    pub limits: Limits,
+    pub quota: Option<u64>,
+}
+
+impl Wanted {
+    /// One store, or none yet, that anybody has access to.
+    pub fn of(store: Option<Arc<dyn Store>>) -> Wanted {
+        let somewhere = Somewhere(Arc::new(Mutex::new(store)));
+        Wanted {
+            repositories: Several(vec![("", somewhere)]),
+            tickets: Tickets::default(),
+            limits: Limits::default(),
+            quota: None,
+        }
+    }
+}
+
 /// A server on loopback, until it is dropped.
 pub struct Server {
     pub address: String,
-    stop: Option<Sender<()>>,
+    pub visits: Visits,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -42,28 +106,52 @@ impl Server {
     }
 
     pub fn with(store: Option<Arc<dyn Store>>, limits: Limits) -> Server {
+        Server::wanted(Wanted { limits, ..Wanted::of(store) })
+    }
+
+    pub fn wanted(wanted: Wanted) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (stop, stopped) = channel();
-        let service = Service::new(Box::new(Somewhere(Mutex::new(store))), limits);
-        let thread = std::thread::spawn(move || serve_tcp(service, listener, until(stopped)).unwrap());
-        Server { address, stop: Some(stop), thread: Some(thread) }
+        let (stop, visits) = (Arc::new(AtomicBool::new(false)), Visits::default());
+        let Wanted { repositories, tickets, limits, quota } = wanted;
+        let rules = Rules { door: Box::new(tickets), log: Arc::new(visits.clone()), limits, quota };
+        let server = plakar_net::Server::new(Box::new(repositories), rules);
+        let until = plakar_net::raised(stop.clone());
+        let thread = std::thread::spawn(move || server.serve(listener, until).unwrap());
+        Server { address, visits, stop, thread: Some(thread) }
     }
 
     pub fn tcp(&self) -> Box<dyn Connect> {
         Box::new(Tcp(self.address.clone()))
     }
+
+    /// As [`tcp`](Self::tcp), to one of several repositories, with a token.
+    pub fn named(&self, name: &str, token: Option<&str>) -> Box<dyn Connect> {
+        let base = format!("http://{}/{name}", self.address).trim_end_matches('/').to_owned();
+        Box::new(Named(Tcp(self.address.clone()), Address { base, token: token.map(str::to_owned) }))
+    }
 }
 
-async fn until(stopped: Receiver<()>) {
-    while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+/// A connection with an address.
+struct Named(Tcp, Address);
+
+impl Connect for Named {
+    fn connect(&self) -> plakar_net::Connecting<'_> {
+        self.0.connect()
+    }
+
+    fn address(&self) -> Address {
+        self.1.clone()
+    }
+
+    fn peer(&self) -> String {
+        self.0.peer()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap();
     }
 }

@@ -323,7 +323,7 @@ impl ReadStore for Frozen {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { strong_list: true, local: true }
+        Capabilities { strong_list: true, local: true, append_only: false }
     }
 
     fn location(&self) -> String {

@@ -92,7 +92,7 @@ impl Simulation {
         let scope = [Scope::Everything, Scope::Folders][random.below(2) as usize];
         // Far away some requests of one client are made at the same time, in an order that nobody decides.
         let local = options.broken.is_some() || random.below(10) > 0;
-        let capabilities = Capabilities { strong_list: options.strong_list, local };
+        let capabilities = Capabilities { strong_list: options.strong_list, local, append_only: false };
         let (mut replicas, mut sealers, mut disks) = (Vec::new(), Vec::new(), Vec::new());
         for store in stores {
             let locked = Locked::open(Arc::new(store.clone())).expect("it was made a moment ago");

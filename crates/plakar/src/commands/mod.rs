@@ -16,6 +16,7 @@ pub mod pull;
 pub mod push;
 pub mod repair;
 pub mod rm;
+pub mod server;
 pub mod status;
 pub mod stdio;
 pub mod sync;

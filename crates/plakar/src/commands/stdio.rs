@@ -2,12 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
-use crate::location::Location;
 use crate::repo;
-use plakar_net::{Limits, Place, Service, serve_pipes};
-use plakar_store::Store;
+use crate::served::Served;
+use plakar_net::{Limits, Service, serve_pipes};
 use std::io::{IsTerminal, stdin};
-use std::sync::Arc;
 
 /// Gives whoever is at the other end of the pipes access to the repository: its bytes, not its keys.
 pub fn run(context: &Context) -> Result<Code> {
@@ -19,17 +17,4 @@ pub fn run(context: &Context) -> Result<Code> {
     serve_pipes(Service::new(Box::new(place), Limits::default()))
         .map_err(|e| Failure::failed(format!("stdio: {e}")))?;
     Ok(Code::Done)
-}
-
-/// The store at a location.
-struct Served(Location);
-
-impl Place for Served {
-    fn open(&self) -> plakar_store::Result<Arc<dyn Store>> {
-        self.0.open_store().map(|(store, _)| store)
-    }
-
-    fn create(&self) -> plakar_store::Result<Arc<dyn Store>> {
-        self.0.create().map(|(store, _)| store)
-    }
 }

@@ -1,0 +1,357 @@
+//! `plakar server`: repositories on a server, used with every command and by several clients, and what each may do there.
+
+mod common;
+
+use common::World;
+use common::tree::{finish, noise};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A machine with a server on it, until it is dropped.
+struct Machine {
+    world: World,
+    running: Option<Child>,
+    /// What it said that it listens on.
+    url: String,
+}
+
+impl Machine {
+    /// One with a server of what is at `work/served`.
+    fn start(flags: &str) -> Machine {
+        let mut machine = Machine::of(World::new());
+        fs::create_dir(machine.world.path("work/served")).unwrap();
+        machine.run("127.0.0.1:0", flags);
+        machine
+    }
+
+    fn of(world: World) -> Machine {
+        Machine { world, running: None, url: String::new() }
+    }
+
+    /// Starts the server, which must begin to listen.
+    fn run(&mut self, listen: &str, flags: &str) {
+        let mut command = self.world.command(env!("CARGO_BIN_EXE_plakar"));
+        command.args(["on", "served", "server", "-listen", listen, "-log", "log"]);
+        command.args(flags.split_whitespace()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.running = Some(child);
+        self.url = line.trim_end().to_owned();
+        assert!(self.url.starts_with("http://127.0.0.1:"), "{line}");
+    }
+
+    fn address(&self) -> &str {
+        self.url.split("://").nth(1).unwrap()
+    }
+
+    fn token(&self, words: &str) -> String {
+        self.world.ok(&format!("on served server token add {words}")).trim_end().to_owned()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.world.path("work/log")).unwrap()
+    }
+
+    /// Asks it to end, and waits until it has: it must end well, and in time.
+    fn stop(&mut self) {
+        let child = self.running.take().unwrap();
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+        assert_eq!(finish(child, Duration::from_secs(30), "the server").status.code(), Some(0));
+    }
+
+    fn get(&self, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn client(machine: &Machine, name: &str) -> World {
+    let mut world = World::new();
+    world.set("PLAKAR_REPOSITORY", &format!("{}{name}", machine.url));
+    world.set("PLAKAR_PASSPHRASE", "a passphrase");
+    world
+}
+
+fn first_id(listed: &str) -> String {
+    listed.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn every_command_works_on_a_repository_on_a_server() {
+    let machine = Machine::start("");
+    for (name, encrypted) in [("/home", true), ("/plain", false)] {
+        let world = client(&machine, name);
+        let there = format!("{}{name}", machine.url);
+        world.fails("ls", 10, "there is no repository here");
+        world.ok(if encrypted { "create" } else { "create -no-encryption" });
+        world.fails("create", 1, "there is a repository already");
+        world.write("data/one", vec![1; 300_000]);
+        world.write("data/two", "two");
+        world.ok("push data");
+        let listed = world.ok("ls");
+        let id = first_id(&listed);
+        assert_eq!(world.ok(&format!("cat {id}:{}/two", world.text("work/data"))), "two");
+        assert_eq!(world.ok("check"), "");
+        world.ok(&format!("pull -path out {id}"));
+        let restored = world.path("work/out").join(world.text("work/data").trim_start_matches('/'));
+        assert_eq!(fs::read(restored.join("one")).unwrap(), vec![1; 300_000]);
+        world.ok("info");
+
+        world.ok("clone here");
+        assert_eq!(world.ok("on here ls"), listed);
+        world.ok(&format!("on here clone {there}-copy"));
+        assert_eq!(world.ok(&format!("on {there}-copy check")), "");
+        world.write("data/three", "three");
+        world.ok("on here push data");
+        world.ok(&format!("on here sync {there}"));
+        assert_eq!(world.ok("ls"), world.ok("on here ls"));
+        world.ok(&format!("sync {there}-copy"));
+        world.ok("status here");
+        world.ok(&format!("rm {id}"));
+        world.ok(&format!("undelete {id}"));
+        world.ok(&format!("rm {id}"));
+        world.ok("cleanup -grace 0");
+        assert_eq!(world.ok("check"), "");
+        assert_eq!(world.ok("ls").lines().count(), 1);
+        // Where it lies it is a repository as any other.
+        let near = World::new().with("PLAKAR_PASSPHRASE", "a passphrase");
+        let folder = machine.world.text(&format!("work/served{name}"));
+        assert_eq!(near.ok(&format!("on {folder} ls")), world.ok("ls"));
+    }
+}
+
+#[test]
+fn one_repository_is_served_without_a_name() {
+    let mut machine = Machine::of(World::new());
+    machine.world.ok("create -no-encryption served");
+    machine.run("127.0.0.1:0", "");
+    let world = client(&machine, "");
+    world.write("data/f", "content");
+    world.ok("push data");
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    world.fails("create -no-encryption", 1, "there is a repository already");
+    world.fails(&format!("on {}/served ls", machine.url), 10, "there is no repository here");
+    // One that is not there yet is made from far away.
+    machine.stop();
+    fs::remove_dir_all(machine.world.path("work/served")).unwrap();
+    machine.run("127.0.0.1:0", "");
+    let world = client(&machine, "");
+    world.fails("ls", 10, "there is no repository here");
+    world.ok("create -no-encryption");
+    world.ok("ls");
+}
+
+#[test]
+fn what_is_no_repository_is_not_served() {
+    let machine = Machine::start("");
+    let served = machine.world.path("work/served");
+    fs::create_dir(served.join("photos")).unwrap();
+    fs::write(served.join("photos/summer"), "private").unwrap();
+    fs::write(served.join("notes"), "private").unwrap();
+    machine.world.ok("create -no-encryption outside");
+    std::os::unix::fs::symlink(machine.world.path("work/outside"), served.join("link")).unwrap();
+    for name in ["photos", "notes", "link", "nothing"] {
+        let world = client(&machine, &format!("/{name}"));
+        world.fails("ls", 10, &machine.url);
+        let answer = machine.get(&format!("/{name}/v1/objects/summer"), "");
+        assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("private"), "{answer}");
+        let listed = machine.get(&format!("/{name}/v1/list?prefix="), "");
+        assert!(listed.starts_with("HTTP/1.1 404") && !listed.contains("summer"), "{listed}");
+    }
+    for name in ["photos", "notes", "link"] {
+        client(&machine, &format!("/{name}")).fails("create -no-encryption", 1, &machine.url);
+    }
+    assert_eq!(fs::read(served.join("photos/summer")).unwrap(), b"private");
+}
+
+#[test]
+fn tokens_say_who_may_do_what() {
+    let machine = Machine::start("");
+    let mut world = client(&machine, "/home");
+    world.write("data/f", "content");
+    world.ok("create");
+    world.ok("push data");
+    let id = first_id(&world.ok("ls"));
+
+    // From the first token on nobody comes without, though it listens on loopback only.
+    let token = |words: &str| machine.token(words);
+    let (read, append) = (token("-role read reader"), token("laptop"));
+    let admin = token("-role admin owner");
+    world.fails("ls", 1, "a token is needed");
+    world.set("PLAKAR_TOKEN", "0123");
+    world.fails("ls", 1, "the token is not known here");
+    world.set("PLAKAR_TOKEN", &token("-expires 0 old"));
+    world.fails("ls", 1, "the token has expired");
+    world.set("PLAKAR_TOKEN", &token("-only elsewhere stranger"));
+    world.fails("ls", 10, "there is no repository here");
+    world.set("PLAKAR_TOKEN", "not \u{1} one");
+    world.fails("ls", 1, "no token looks like that");
+
+    world.set("PLAKAR_TOKEN", &read);
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    assert_eq!(world.ok("check"), "");
+    world.ok("clone copy");
+    world.write("data/more", noise(1, 100_000));
+    world.fails("push data", 1, "'reader' may only read");
+    world.fails(&format!("rm {id}"), 1, "'reader' may only read");
+
+    // Pushes and syncs, many of them, so that the log would be folded.
+    world.set("PLAKAR_TOKEN", &append);
+    for n in 0..12 {
+        world.write("data/more", noise(n, 50_000));
+        world.ok("push data");
+    }
+    world.write("data/third", "third");
+    world.ok("on copy push data");
+    world.ok(&format!("on copy sync {}/home", machine.url));
+    assert_eq!(world.ok("check"), "");
+    let listed = world.ok("ls");
+    assert_eq!(listed.lines().count(), 14);
+    for words in [
+        format!("rm {id}"),
+        "keep 1".to_owned(),
+        "prune -keep-last 1 -min-age 0d".to_owned(),
+        "cleanup -grace 0".to_owned(),
+        "adopt".to_owned(),
+        "key add -label more -new-keyfile key".to_owned(),
+        format!("on {}/new create -no-encryption", machine.url),
+    ] {
+        world.write("key", "another passphrase");
+        world.fails(&words, 1, "'laptop' may only append");
+    }
+    assert_eq!(world.ok("ls"), listed);
+    assert_eq!(world.ok("check"), "");
+
+    world.unset("PLAKAR_TOKEN");
+    let file = world.write("token", format!("{}={admin}\nsomebody-elses", machine.address()));
+    world.set("PLAKAR_TOKEN_FILE", file.to_str().unwrap());
+    world.ok(&format!("rm {id}"));
+    world.ok("keep 2");
+    world.ok("cleanup -grace 0");
+    assert_eq!(world.ok("ls").lines().count(), 2);
+    assert_eq!(world.ok("check"), "");
+
+    // What is kept of tokens lets nobody in, and who was removed is out.
+    let listed = machine.world.ok("on served server token ls");
+    assert_eq!(listed.lines().count(), 5, "{listed}");
+    assert!(listed.starts_with("reader read\nlaptop append\nowner admin\n"), "{listed}");
+    assert!(listed.contains("stranger append, only elsewhere\n"), "{listed}");
+    let kept = machine.world.shell("cat ../home/.local/state/plakar/server/*/tokens").succeeded();
+    let modes = machine.world.shell("stat -c %a ../home/.local/state/plakar/server/*/tokens").succeeded();
+    assert_eq!(modes, "600\n");
+    for token in [&read, &append, &admin] {
+        assert!(!kept.contains(token.as_str()) && !listed.contains(token.as_str()));
+        assert!(!machine.log().contains(token.as_str()));
+    }
+    machine.world.fails("on served server token add laptop", 1, "there is a token 'laptop' already");
+    machine.world.fails("on served server token rm nobody", 1, "there is no token");
+    machine.world.fails("on served server token add ../x", 2, "a name is up to 64");
+    machine.world.ok("on served server token rm owner reader");
+    world.fails("ls", 1, "the token is not known here");
+    machine.world.ok("on served server token rm laptop old stranger");
+    world.fails("ls", 1, "the token is not known here");
+    world.unset("PLAKAR_TOKEN_FILE");
+    world.fails("ls", 1, "a token is needed");
+    assert!(machine.log().lines().any(|line| line.contains(" laptop PUT /home/v1/objects/packs/")));
+    assert!(machine.log().lines().any(|line| line.contains(" - GET /home/v1/ 403 ")));
+}
+
+#[test]
+fn others_than_this_machine_need_a_token() {
+    let world = World::new();
+    world.ok("create -no-encryption served");
+    world.fails("on served server -listen 0.0.0.0:0", 1, "there is no token yet");
+    world.fails("on served server -listen :0", 1, "there is no token yet");
+    world.fails("on served server -listen nonsense", 2, "no address to listen on");
+    world.fails("on served server -listen 203.0.113.1:1", 1, "203.0.113.1:1");
+    world.fails("on http://example.org/x ls", 2, "not secret");
+    world.fails("on http://token@localhost/x ls", 2, "a token comes from PLAKAR_TOKEN");
+    world.fails("on http://localhost/../x ls", 2, "the name of its repository is none");
+    world.fails("on http://127.0.0.1:1/x ls", 1, "127.0.0.1:1");
+}
+
+#[test]
+fn a_quota_is_kept_and_nothing_is_lost() {
+    let machine = Machine::start("-quota 1M");
+    let world = client(&machine, "/home");
+    world.ok("create");
+    world.write("data/small", "small");
+    world.ok("push data");
+    world.write("data/large", noise(1, 3_000_000));
+    let ran = world.fails("push data", 1, "the quota of 1000000 bytes is used up");
+    assert!(ran.err.contains("everything that was complete before is still there"), "{}", ran.err);
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    assert_eq!(world.ok("check"), "");
+    world.ok("cleanup -grace 0");
+    fs::remove_file(world.path("work/data/large")).unwrap();
+    world.write("data/other", "other");
+    world.ok("push data");
+    assert_eq!(world.ok("check"), "");
+}
+
+#[test]
+fn a_server_that_is_ended_and_started_again_ends_no_push() {
+    let mut machine = Machine::start("");
+    let world = client(&machine, "/home");
+    world.ok("create -no-encryption");
+    for n in 0..60 {
+        world.write(&format!("data/{n}"), noise(n, 1 << 20));
+    }
+    let mut push = world.command(env!("CARGO_BIN_EXE_plakar")).args(["push", "data"]).spawn().unwrap();
+    let (packs, began) = (machine.world.path("work/served/home/packs"), Instant::now());
+    while fs::read_dir(&packs).map_or(0, Iterator::count) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing arrives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(push.try_wait().unwrap().is_none(), "it ended before the server");
+    let address = machine.address().to_owned();
+    machine.stop();
+    machine.run(&address, "");
+    assert!(finish(push, Duration::from_secs(120), "the push").status.success());
+    assert_eq!(world.ok("check"), "");
+    assert_eq!(world.ok("ls").lines().count(), 1);
+}
+
+#[test]
+fn a_server_tells_how_it_does() {
+    let machine = Machine::start("");
+    let world = client(&machine, "/home");
+    world.ok("create -no-encryption");
+    let health = machine.get("/healthz", "");
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("ok\n"), "{health}");
+    let metrics = machine.get("/metrics", "");
+    let count = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().unwrap()
+    };
+    assert!(count("plakar_requests_total{status=\"204\"}") > 2 && count("plakar_received_bytes_total") > 100);
+    assert!(count("plakar_connections_total") >= 3 && count("plakar_connections") >= 1);
+    let token = machine.token("-role read watcher");
+    assert!(machine.get("/metrics", "").starts_with("HTTP/1.1 403"));
+    assert!(machine.get("/healthz", "").starts_with("HTTP/1.1 200"));
+    let header = format!("authorization: Bearer {token}\r\n");
+    assert!(machine.get("/metrics", &header).starts_with("HTTP/1.1 200"));
+    let log = machine.log();
+    let line = log.lines().next().unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    assert_eq!(words.len(), 8, "{line}");
+    assert!(words[0].ends_with('Z') && words[1].starts_with("127.0.0.1:"), "{line}");
+}

@@ -235,6 +235,8 @@ impl Reader {
                 self.look_again(item)?;
                 self.try_places(item)
             }
+            // It may be that only what is kept of the store is damaged.
+            Err(e) if e.is_damage() && self.base.store.doubt() => self.try_places(item),
             result => result,
         }
     }

@@ -107,6 +107,12 @@ pub trait ReadStore: Send + Sync {
     /// unfinished put) is not shown.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
 
+    /// What was read turned out not to be what was stored. A store that keeps what it reads forgets it then, and reads
+    /// past it from now on. Whether it may be worth reading again.
+    fn doubt(&self) -> bool {
+        false
+    }
+
     /// What this store promises beyond the contract.
     fn capabilities(&self) -> Capabilities;
 

@@ -223,6 +223,30 @@ fn flipped_bits_are_read_again() {
     assert_eq!((here, later), (vec![1; 10], vec![1; 10]));
 }
 
+/// Three records, of which the one in the middle is damaged at every place in turn.
+#[test]
+fn wherever_it_is_damaged_or_cut_the_store_is_asked() {
+    let (temp, inner) = (tempfile::tempdir().unwrap(), inner());
+    let file = temp.path().join("newer");
+    let all = |cached: &Cached<Inner>| [0, 1, 2].map(|n| costs(cached, "packs/a", n * 500, 500));
+    assert_eq!(all(&Cached::new(inner.clone(), temp.path(), MAX)), [1; 3]);
+    let whole = fs::read(&file).unwrap();
+    assert_eq!(whole.len(), 3 * LEN);
+    for at in 0..LEN {
+        let mut flipped = whole.clone();
+        flipped[LEN + at] ^= 1 << (at % 8);
+        for (damaged, torn) in [(&flipped[..], false), (&whole[..LEN + at], true)] {
+            fs::write(&file, damaged).unwrap();
+            // Its length and the length of its name say where the third begins.
+            let costs = all(&Cached::new(inner.clone(), temp.path(), MAX));
+            assert_eq!((costs[0], costs[1]), (0, 1), "byte {at}");
+            assert!(!torn || costs[2] == 1, "byte {at}");
+            assert_eq!(all(&Cached::new(inner.clone(), temp.path(), MAX)), [0; 3], "byte {at}");
+            let _ = fs::remove_file(temp.path().join("older"));
+        }
+    }
+}
+
 #[test]
 fn the_files_and_the_folder_may_go_away_at_any_time() {
     let temp = tempfile::tempdir().unwrap();
@@ -241,12 +265,13 @@ fn the_files_and_the_folder_may_go_away_at_any_time() {
         assert_eq!(costs(&cached, "packs/a", 0, 499), 1, "and nothing more is kept");
     }
     assert!(!folder.exists(), "whoever deletes it finds it deleted");
+    assert_eq!(cached.trouble(), None, "and need not be told");
     let next = Cached::new(inner(), &folder, 20_000);
     assert_eq!((costs(&next, "packs/a", 0, 499), costs(&next, "packs/a", 0, 499)), (1, 0));
 }
 
 #[test]
-fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
+fn where_nothing_can_be_kept_nothing_is_and_it_says_why_if_asked() {
     let temp = tempfile::tempdir().unwrap();
     let a_file = temp.path().join("file");
     fs::write(&a_file, "a file").unwrap();
@@ -262,9 +287,11 @@ fn where_nothing_can_be_kept_nothing_is_and_nobody_is_told() {
         for _ in 0..3 {
             assert_eq!(costs(&cached, "packs/a", 0, 10), 1, "{folder:?}");
         }
+        assert!(cached.trouble().is_some(), "{folder:?}");
         cached.forget();
     }
     let nothing = Cached::new(inner(), &temp.path().join("nothing"), 0);
+    assert_eq!(nothing.trouble(), None);
     assert_eq!((costs(&nothing, "packs/a", 0, 10), costs(&nothing, "packs/a", 0, 10)), (1, 1));
 }
 
@@ -283,6 +310,20 @@ fn what_was_wrong_can_be_forgotten() {
     assert_eq!(files(temp.path()), [0, 0]);
     assert_eq!(get(&cached), CONTENT[..100]);
     assert_eq!(get(&Cached::new(&faulty, temp.path(), MAX)), CONTENT[..100]);
+}
+
+#[test]
+fn whoever_doubts_reads_past_it_from_then_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let cached = Cached::new(inner(), temp.path(), MAX);
+    costs(&cached, "packs/a", 0, 10);
+    assert!(!cached.inner().doubt(), "what keeps nothing has nothing else to say");
+    for _ in 0..2 {
+        assert!(Counting::new(&cached).doubt() && files(temp.path()) == [0, 0]);
+        assert_eq!((costs(&cached, "packs/a", 0, 10), costs(&cached, "packs/a", 0, 10)), (1, 1));
+    }
+    let next = Cached::new(inner(), temp.path(), MAX);
+    assert_eq!((costs(&next, "packs/a", 0, 10), costs(&next, "packs/a", 0, 10)), (1, 0));
 }
 
 #[test]

@@ -85,6 +85,11 @@ impl Locked {
         Ok(Locked { store, replica, config, config_bytes })
     }
 
+    /// The same repository, read through another store: one that keeps what it reads.
+    pub fn through(self, store: Arc<dyn ReadStore>) -> Locked {
+        Locked { store, ..self }
+    }
+
     /// Whether a passphrase is needed.
     pub fn is_encrypted(&self) -> bool {
         self.config.suite() == Some(Suite::Xaes)

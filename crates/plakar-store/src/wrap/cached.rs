@@ -6,11 +6,12 @@
 //! not in `index/` or `packs/` are never kept: what there is now, only the store can say.
 //!
 //! The folder may be deleted at any time, used by several processes at once, be read-only, or lie on a full disk. That
-//! costs requests; it is never an error. `kept` says how.
+//! costs requests; it is never an error. `kept` says how, and [`trouble`](Cached::trouble) tells why nothing more is kept.
 //!
 //! One limit: what is kept is what the store said. Bytes that were damaged on the way here are found out by whoever opens
-//! them, but stay in the folder. So whoever meets damage in what came through this store calls
-//! [`forget`](Cached::forget), and what judges the store itself (a check, a heal) reads past it.
+//! them, but stay in the folder. So whoever meets damage in what came through this store says so
+//! ([`doubt`](ReadStore::doubt), [`forget`](Cached::forget)), and what judges the store itself (a check, a heal) reads past
+//! it.
 
 mod kept;
 mod record;
@@ -19,6 +20,7 @@ use crate::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
 use kept::Kept;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The longest range of an index segment that is kept, in bytes: the head of a full shard is a third of it.
@@ -32,13 +34,20 @@ pub struct Cached<S> {
     kept: Mutex<Kept>,
     /// What was deleted through this store.
     deleted: Mutex<HashSet<Name>>,
+    /// What was kept was not what it must be: nothing is any more.
+    doubted: AtomicBool,
 }
 
 impl<S> Cached<S> {
     /// Keeps ranges of `inner` in `folder`, which is made if it is not there and belongs to one repository: about
     /// `max_bytes` at most, those that were used last. Memory: about 50 bytes for each range.
     pub fn new(inner: S, folder: &Path, max_bytes: u64) -> Cached<S> {
-        Cached { inner, kept: Mutex::new(Kept::open(folder, max_bytes)), deleted: Mutex::default() }
+        Cached {
+            inner,
+            kept: Mutex::new(Kept::open(folder, max_bytes)),
+            deleted: Mutex::default(),
+            doubted: AtomicBool::default(),
+        }
     }
 
     /// The store behind; what is asked of it directly is neither kept nor answered from what is.
@@ -50,6 +59,11 @@ impl<S> Cached<S> {
     /// read through this store turned out not to be what it must be.
     pub fn forget(&self) {
         self.kept().forget();
+    }
+
+    /// Why nothing more can be kept in the folder, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.kept().trouble().map(ToString::to_string)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -64,7 +78,7 @@ impl<S> Cached<S> {
             _ => 0,
         };
         let deleted = || self.deleted.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
-        (1..=max).contains(&len) && !deleted()
+        (1..=max).contains(&len) && !deleted() && !self.doubted.load(Relaxed)
     }
 
     /// A range, if it is kept.
@@ -124,6 +138,14 @@ impl<S: ReadStore> ReadStore for Cached<S> {
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         self.inner.list(prefix, each)
+    }
+
+    fn doubt(&self) -> bool {
+        if !self.doubted.swap(true, Relaxed) {
+            self.forget();
+        }
+        // Whoever asked at the same time has the same doubts.
+        true
     }
 
     fn capabilities(&self) -> Capabilities {

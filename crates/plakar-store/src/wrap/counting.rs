@@ -146,6 +146,10 @@ impl<S: ReadStore> ReadStore for Counting<S> {
         })
     }
 
+    fn doubt(&self) -> bool {
+        self.inner.doubt()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

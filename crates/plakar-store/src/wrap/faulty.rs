@@ -224,6 +224,10 @@ impl<S: Store> ReadStore for Faulty<S> {
         self.after(&mut self.lock(), fault, Request::List, Some(prefix))
     }
 
+    fn doubt(&self) -> bool {
+        self.inner.doubt()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

@@ -31,6 +31,10 @@ macro_rules! points_to_a_store {
                 (**self).list(prefix, each)
             }
 
+            fn doubt(&self) -> bool {
+                (**self).doubt()
+            }
+
             fn capabilities(&self) -> Capabilities {
                 (**self).capabilities()
             }

@@ -10,14 +10,14 @@
 //! moment, what was kept so far may be lost, which costs requests.
 //!
 //! Nothing here is ever an error: what cannot be read is not there, and after the first write that fails nothing more is
-//! kept.
+//! kept. Why is remembered, for whoever asks.
 
 use super::record::{self, HEAD_LEN, Head};
 use crate::Name;
 use crate::name::NAME_BYTES_MAX;
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Seek, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Kept {
     older: Option<Generation>,
     /// Whether more may be kept.
     taking: bool,
+    /// Why no more is.
+    trouble: Option<io::Error>,
 }
 
 /// One file, and where in it each range lies.
@@ -68,12 +70,30 @@ impl Place {
 impl Kept {
     /// What is kept in `folder`, which is made if it is not there: at most about `max` bytes.
     pub fn open(folder: &Path, max: u64) -> Kept {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder).is_ok();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         let older = File::open(folder.join(OLDER)).ok().and_then(Generation::read);
         let (folder, half) = (folder.to_path_buf(), max / 2);
-        let mut kept = Kept { folder, half, newer: None, older, taking: made };
+        let mut kept = Kept { folder, half, newer: None, older, taking: true, trouble: None };
+        kept.done(made);
         kept.take_up();
         kept
+    }
+
+    /// Why nothing more is kept, if so. That somebody deleted the folder meanwhile is no trouble.
+    pub fn trouble(&self) -> Option<&io::Error> {
+        self.trouble.as_ref().filter(|e| e.kind() != ErrorKind::NotFound)
+    }
+
+    /// What came of a change to the folder, if it was one for the better; else nothing more is kept.
+    fn done<T>(&mut self, result: io::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(e) => {
+                self.taking = false;
+                self.trouble.get_or_insert(e);
+                None
+            }
+        }
     }
 
     /// Where this range may lie.
@@ -102,7 +122,8 @@ impl Kept {
             end = self.take_up();
         }
         if self.newer.as_ref().is_some_and(|newer| !newer.whole || end + len > self.half) {
-            self.taking = fs::rename(self.folder.join(NEWER), self.folder.join(OLDER)).is_ok();
+            let renamed = fs::rename(self.folder.join(NEWER), self.folder.join(OLDER));
+            self.done(renamed);
             self.older = self.newer.take();
             self.take_up();
         }
@@ -113,7 +134,9 @@ impl Kept {
                 newer.places.insert(key, (at, len));
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            _ => self.taking = false,
+            // Where the room ends, the next write would say so.
+            Ok(None) => drop(self.done::<()>(Err(ErrorKind::StorageFull.into()))),
+            Err(e) => drop(self.done::<()>(Err(e))),
         }
     }
 
@@ -135,9 +158,8 @@ impl Kept {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         let file = options.open(self.folder.join(NEWER));
-        self.taking = file.is_ok();
-        let file = file.or_else(|_| File::open(self.folder.join(NEWER)));
-        self.newer = file.ok().and_then(Generation::read);
+        let file = self.done(file).or_else(|| File::open(self.folder.join(NEWER)).ok());
+        self.newer = file.and_then(Generation::read);
         self.newer.as_ref().and_then(|newer| newer.file.metadata().ok()).map_or(0, |now| now.len())
     }
 }
@@ -164,7 +186,7 @@ impl Generation {
     }
 
     /// Adds a record in one write. Returns where it lies; `None` when only a part of it was written.
-    fn append(&self, record: &[u8]) -> std::io::Result<Option<u64>> {
+    fn append(&self, record: &[u8]) -> io::Result<Option<u64>> {
         let mut file = &*self.file;
         if file.write(record)? < record.len() {
             return Ok(None);

@@ -41,12 +41,15 @@ pub struct Globals {
     /// The repository, as `on REPOSITORY` names it
     #[arg(long, global = true, hide = true, value_name = "REPOSITORY")]
     pub repository: Option<OsString>,
-    /// Keep no hints about files between pushes, and use none
+    /// Keep nothing on this machine that saves work, and use nothing of it
     #[arg(long, global = true)]
     pub no_cache: bool,
-    /// Keep hints in this folder [default: ~/.cache/plakar]
+    /// Keep what saves work in this folder [default: ~/.cache/plakar]
     #[arg(long, global = true, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Keep at most so much of repositories elsewhere [default: 1GiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::size)]
+    pub cache_size: Option<u64>,
     /// Use so many cores [default: all]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpu: Option<u32>,

@@ -2,6 +2,7 @@
 
 use crate::args::Globals;
 use crate::exit::{Failure, Result};
+use crate::kept::Keeping;
 use crate::local::Local;
 use crate::output::Output;
 use crate::passphrase::Source;
@@ -10,8 +11,9 @@ use plakar_fs::Owners;
 use plakar_store::wrap::Counting;
 use plakar_store::{ReadStore, Store};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,12 +39,20 @@ pub struct Context {
     pub trace: bool,
     /// The stores that were opened, if requests are counted.
     pub counting: RefCell<Vec<Watched>>,
+    /// Stores elsewhere are read themselves, not what is kept of them here.
+    pub reads_past: bool,
+    /// How much of them may be kept, if somebody said so.
+    pub cache_bytes: Option<u64>,
+    /// Those of which something is kept, and in which folder.
+    pub kept: RefCell<Vec<(PathBuf, Keeping)>>,
+    /// It was told that nothing can be kept.
+    pub told_of_kept: Cell<bool>,
     globals: Globals,
 }
 
 impl Context {
     /// Settles what was typed.
-    pub fn new(globals: Globals, output: Output, typed: &[OsString]) -> Result<Context> {
+    pub fn new(globals: Globals, output: Output, typed: &[OsString], reads_past: bool) -> Result<Context> {
         let present = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = globals.cpu.map_or(present, |n| n as usize);
         if workers > present {
@@ -59,6 +69,10 @@ impl Context {
             command_line,
             trace: globals.trace,
             counting: RefCell::default(),
+            reads_past,
+            cache_bytes: globals.cache_size,
+            kept: RefCell::default(),
+            told_of_kept: Cell::default(),
             globals,
         })
     }

@@ -7,9 +7,11 @@
 //! ~/.local/state/plakar/verified/<id>   which snapshots of a repository were proven, and when (`verified`)
 //! ~/.local/state/plakar/server/<place>  what a server of that place knows its clients by (`tokenfile`)
 //! ~/.cache/plakar/hints/<domain>/<what> hints of pushes (`plakar_engine::push`)
+//! ~/.cache/plakar/far/<what>            what was read of repositories elsewhere (`kept`)
 //! ```
 //!
-//! `<place>` is the hash of the canonical location, `<what>` that of host and roots, `<id>` a replica id.
+//! `<place>` is the hash of the canonical location, `<what>` that of host and roots or of what a repository is, `<id>` a
+//! replica id.
 //! XDG_STATE_HOME and XDG_CACHE_HOME are respected. A failure to write any of it costs time or a safeguard, never a
 //! backup: it is a note.
 
@@ -56,6 +58,11 @@ impl Local {
     /// A file of the state, if there is a place for it.
     pub fn state_file(&self, folder: &str, name: &str) -> Option<PathBuf> {
         Some(self.state.as_ref()?.join(folder).join(name))
+    }
+
+    /// A folder of the cache, if there is to be one.
+    pub fn cache_folder(&self, folder: &str) -> Option<PathBuf> {
+        Some(self.cache.as_ref()?.join(folder))
     }
 
     /// Who this client is: the same in every run, if that can be kept.

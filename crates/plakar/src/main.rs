@@ -13,6 +13,7 @@ mod format;
 mod help;
 #[cfg(test)]
 mod hostile;
+mod kept;
 mod known;
 mod local;
 mod location;
@@ -63,12 +64,13 @@ fn run(words: Vec<OsString>, began: Instant) -> Code {
         let failure = Failure::usage("missing command").hint("'plakar help' lists the commands");
         return end(&output, Err(failure));
     };
-    let context = match Context::new(globals, output, &typed) {
+    let context = match Context::new(globals, output, &typed, kept::reads_past(&command)) {
         Ok(context) => context,
         Err(failure) => return end(&early, Err(failure)),
     };
     let result = dispatch(&context, &command);
     let code = end(&context.output, result);
+    kept::settle(&context, code);
     context.tell_requests();
     if time {
         let took = began.elapsed().as_secs_f64();

@@ -4,6 +4,7 @@ use crate::args::PeerKeys;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::format;
+use crate::kept;
 use crate::location::Location;
 use crate::passphrase::Source;
 use crate::repo::{self, Place, Purpose};
@@ -52,9 +53,11 @@ impl Peer {
     ) -> Result<Peer> {
         let name = format::printable(typed.as_bytes());
         let (store, location) = open_store(context, typed, purpose)?;
-        let readable: Arc<dyn ReadStore> = store.clone();
-        let locked = Locked::open(readable.clone()).map_err(|e| with_hint(e.into(), &location, purpose))?;
+        let locked = Locked::open(store.clone()).map_err(|e| with_hint(e.into(), &location, purpose))?;
         refuse_itself(place, &location, &locked, &name)?;
+        let store = kept::keeping(context, store, &location, &locked);
+        let readable: Arc<dyn ReadStore> = store.clone();
+        let locked = locked.through(readable.clone());
         context.local.refuse_downgrade(&location, locked.is_encrypted())?;
         let unlocked = unlock(context, place, locked, &readable, &name, secrets)?;
         repo::meet(context, &location, &unlocked, purpose)?;

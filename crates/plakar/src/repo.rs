@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::exit::{Failure, Result};
+use crate::kept;
 use crate::known::Seen;
 use crate::location::Location;
 use crate::passphrase::{Passphrase, Source, TRIES};
@@ -82,7 +83,9 @@ pub fn watched(store: Arc<dyn Store>, context: &Context) -> Arc<dyn Store> {
 /// Finds the repository and unlocks it, asking for the passphrase if need be.
 pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
     let (store, location) = open_store(context, &location(context)?)?;
-    let encrypted = Locked::open(store.clone())?.is_encrypted();
+    let locked = Locked::open(store.clone())?;
+    let encrypted = locked.is_encrypted();
+    let store = kept::keeping(context, store, &location, &locked);
     // Before a passphrase is asked for, let alone anything written.
     context.local.refuse_downgrade(&location, encrypted)?;
     let (unlocked, passphrase) = match encrypted {

@@ -3,6 +3,7 @@
 pub mod collecting;
 pub mod distant;
 pub mod fuzz;
+pub mod line;
 pub mod samples;
 pub mod simulator;
 pub mod source;

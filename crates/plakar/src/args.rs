@@ -3,7 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CLEANUP, CLONE, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SERVER, SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -150,6 +150,13 @@ pub enum Command {
         #[command(subcommand)]
         command: Key,
     },
+    /// The configuration, in ~/.config/plakar/config.toml
+    #[command(after_help = CONFIG, subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: Config,
+    },
     /// Give others access to the repository, or to a folder of them, over the network
     #[command(
         after_help = SERVER,
@@ -235,7 +242,7 @@ pub struct Push {
     /// Trust what was compressed without comparing
     #[arg(long, hide = true)]
     pub no_verify: bool,
-    /// What to store [default: the current directory]
+    /// What to store: paths, or '@NAME' of a source in the configuration [default: the current directory]
     #[arg(value_name = "PATH")]
     pub paths: Vec<OsString>,
 }
@@ -505,6 +512,14 @@ pub enum Key {
     /// Change the passphrase
     #[command(after_help = EXIT_CODES)]
     Passphrase(NewKey),
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Tell what is wrong in it, with the lines
+    #[command(after_help = EXIT_CODES)]
+    Check,
 }
 
 /// A new passphrase.

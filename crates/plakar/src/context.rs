@@ -1,6 +1,7 @@
 //! What a command line means: the flags of all commands with their defaults settled, once for all of them.
 
 use crate::args::Globals;
+use crate::config::Config;
 use crate::exit::{Failure, Result};
 use crate::kept::Keeping;
 use crate::local::Local;
@@ -11,8 +12,8 @@ use plakar_fs::Owners;
 use plakar_store::wrap::Counting;
 use plakar_store::{ReadStore, Store};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -47,6 +48,8 @@ pub struct Context {
     pub kept: RefCell<Vec<(PathBuf, Keeping)>>,
     /// It was told that nothing can be kept.
     pub told_of_kept: Cell<bool>,
+    /// What the user wrote down, once it was read.
+    pub configuration: OnceCell<Config>,
     globals: Globals,
 }
 
@@ -73,13 +76,26 @@ impl Context {
             cache_bytes: globals.cache_size,
             kept: RefCell::default(),
             told_of_kept: Cell::default(),
+            configuration: OnceCell::new(),
             globals,
         })
     }
 
-    /// Where the passphrase comes from.
-    pub fn passphrase(&self) -> Source {
-        Source::current(&self.globals)
+    /// Where the passphrase of a repository comes from that was named like this, if it was.
+    pub fn passphrase(&self, named: Option<&OsStr>) -> Result<Source> {
+        let source = Source::current(&self.globals);
+        match named.filter(|_| source.may_try_again()) {
+            Some(named) => Ok(self.secret(named)?.unwrap_or(source)),
+            None => Ok(source),
+        }
+    }
+
+    /// What the repository was called, in the command line, the environment, or else the configuration.
+    pub fn named(&self) -> Result<Option<&OsStr>> {
+        match &self.repository {
+            Some(typed) => Ok(Some(typed)),
+            None => Ok(self.config()?.default.as_deref()),
+        }
     }
 
     /// The host name to record.

@@ -135,6 +135,31 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `config`.
+pub const CONFIG: &str = "\
+The configuration gives names to repositories and to what is pushed; '@NAME' stands for a repository wherever one is named,
+and for a source in 'push'. XDG_CONFIG_HOME is respected.
+
+  default = \"@nas\"                       the repository when none is named
+
+  [repositories.nas]
+  location = \"ssh://nas/srv/backups\"
+  passphrase-command = \"pass show nas\"   or keyfile = \"~/.nas.key\"
+
+  [sources.home]
+  paths = [\"~/\", \"/etc\"]
+  tags = [\"daily\"]
+  before = \"...\"                         a shell command; if it fails, nothing is pushed
+  after = \"...\"                          another, with PLAKAR_EXIT_CODE, whatever came of the push
+
+Flags and the environment come first: PLAKAR_REPOSITORY before 'default', PLAKAR_PASSPHRASE before what is written for a
+repository. No secret belongs into the file.
+
+Exit codes:
+   0  all done: everything in it is understood
+   1  failed: there is none, it cannot be read, or everybody may write it
+   2  not understood: what is wrong is told with its line";
+
 /// Below the help of `server`.
 pub const SERVER: &str = "\
 What is served is the repository, which is 'http://ADDRESS' then, or, if it is a folder with nothing of a repository in it,
@@ -161,12 +186,13 @@ pub const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
 REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
-that machine, where plakar must be installed too, or 'http://HOST[:PORT][/NAME]' on a server ('plakar help server'); without
-'on', it is PLAKAR_REPOSITORY or ~/.plakar/store.
+that machine, where plakar must be installed too, or 'http://HOST[:PORT][/NAME]' on a server ('plakar help server'), or
+'@NAME' for one that the configuration names ('plakar help config'). Without 'on', it is PLAKAR_REPOSITORY, the default of
+the configuration, or ~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 
-The passphrase comes from -keyfile, -passphrase-command, PLAKAR_PASSPHRASE or the terminal.";
+The passphrase comes from -keyfile, -passphrase-command, PLAKAR_PASSPHRASE, the configuration or the terminal.";
 
 /// Text of clap's with flags as they are typed here: with one dash.
 pub fn one_dash(text: &str) -> String {

@@ -31,6 +31,7 @@ pub struct Local {
     pub home: Option<PathBuf>,
     state: Option<PathBuf>,
     cache: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 impl Local {
@@ -46,18 +47,25 @@ impl Local {
             (false, Some(cache)) => Some(cache.to_owned()),
             (false, None) => folder("XDG_CACHE_HOME", ".cache"),
         };
-        Local { state: folder("XDG_STATE_HOME", ".local/state"), cache, home }
+        let config = folder("XDG_CONFIG_HOME", ".config");
+        Local { state: folder("XDG_STATE_HOME", ".local/state"), cache, config, home }
     }
 
     /// All of it beneath one folder.
     #[cfg(test)]
     pub fn beneath(folder: &Path) -> Local {
-        Local { home: None, state: Some(folder.join("state")), cache: Some(folder.join("cache")) }
+        let beneath = |name| Some(folder.join(name));
+        Local { home: None, state: beneath("state"), cache: beneath("cache"), config: beneath("config") }
     }
 
     /// A file of the state, if there is a place for it.
     pub fn state_file(&self, folder: &str, name: &str) -> Option<PathBuf> {
         Some(self.state.as_ref()?.join(folder).join(name))
+    }
+
+    /// What the user wrote down, if there is a place for it (`config`).
+    pub fn config_file(&self) -> Option<PathBuf> {
+        Some(self.config.as_ref()?.join("config.toml"))
     }
 
     /// A folder of the cache, if there is to be one.

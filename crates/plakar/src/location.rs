@@ -222,10 +222,9 @@ pub fn named_twice(places: &[Location]) -> Option<&Location> {
     places.iter().enumerate().find(again).map(|(_, place)| place)
 }
 
-/// Refuses a command line that names a place twice. What stands for no place is told of when it is opened.
-pub fn refuse_twice(command: &str, typed: &[OsString]) -> Result<()> {
-    let places: Vec<_> = typed.iter().filter_map(|typed| Location::parse(typed).ok()).collect();
-    match named_twice(&places) {
+/// Refuses a command line that names a place twice.
+pub fn refuse_twice(command: &str, places: &[Location]) -> Result<()> {
+    match named_twice(places) {
         Some(place) => Err(Failure::usage(format!("{command}: {place}: named twice"))),
         None => Ok(()),
     }

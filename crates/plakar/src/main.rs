@@ -7,6 +7,7 @@
 mod args;
 mod argv;
 mod commands;
+mod config;
 mod context;
 mod exit;
 mod format;
@@ -27,6 +28,7 @@ mod repo;
 mod room;
 mod served;
 mod several;
+mod sources;
 mod ssh;
 mod tags;
 mod tokenfile;
@@ -117,6 +119,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Heal(args) => commands::heal::run(context, args),
         Command::Repair(args) => commands::repair::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
+        Command::Config { command } => commands::config::run(context, command),
         Command::Server(args) => commands::server::run(context, args),
         Command::Stdio => commands::stdio::run(context),
         Command::Version => commands::version::run(context),

@@ -59,7 +59,12 @@ impl Peer {
         let readable: Arc<dyn ReadStore> = store.clone();
         let locked = locked.through(readable.clone());
         context.local.refuse_downgrade(&location, locked.is_encrypted())?;
-        let unlocked = unlock(context, place, locked, &readable, &name, secrets)?;
+        let source = Source::of_peer(secrets.keyfile, secrets.command, &name);
+        let source = match context.secret(typed)?.filter(|_| source.may_try_again()) {
+            Some(configured) => configured,
+            None => source,
+        };
+        let unlocked = unlock(context, place, locked, &readable, &name, &source)?;
         repo::meet(context, &location, &unlocked, purpose)?;
         let repository = unlocked.open()?;
         for what in repository.damaged() {
@@ -70,7 +75,7 @@ impl Peer {
 }
 
 fn open_store(context: &Context, typed: &OsStr, purpose: Purpose) -> Result<(Arc<dyn Store>, Location)> {
-    let location = Location::parse(typed)?;
+    let location = context.place(typed)?;
     repo::open_store(context, &location).map_err(|failure| with_hint(failure, &location, purpose))
 }
 
@@ -110,7 +115,7 @@ fn unlock(
     locked: Locked,
     store: &Arc<dyn ReadStore>,
     name: &str,
-    secrets: &Secrets,
+    source: &Source,
 ) -> Result<Unlocked> {
     if !locked.is_encrypted() {
         return Ok(locked.unlock(None)?);
@@ -121,13 +126,12 @@ fn unlock(
         Err(Error::WrongPassphrase(_) | Error::NeedsPassphrase(_)) => {}
         Err(e) => return Err(e.into()),
     }
-    let source = Source::of_peer(secrets.keyfile, secrets.command, name);
     if source.may_try_again()
         && let Some(unlocked) = unlock_silently(place, store)?
     {
         return Ok(unlocked);
     }
-    let (unlocked, _) = repo::try_passphrases(context, store, &source).map_err(|failure| {
+    let (unlocked, _) = repo::try_passphrases(context, store, source).map_err(|failure| {
         let Failure { code, what, hint } = failure;
         // A wrong one is told with the place where it was tried.
         let is_named = code == Code::WrongPassphrase;

@@ -47,10 +47,10 @@ impl Place {
     }
 }
 
-/// Where the repository is that the command line or the environment names.
+/// Where the repository is that the command line, the environment or the configuration names.
 pub fn location(context: &Context) -> Result<Location> {
-    match &context.repository {
-        Some(typed) => Location::parse(typed),
+    match context.named()? {
+        Some(typed) => context.place(typed),
         None => default_location(context),
     }
 }
@@ -92,7 +92,8 @@ pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
         false => (Locked::open(store.clone())?.unlock(None)?, None),
         true => {
             let readable: Arc<dyn ReadStore> = store.clone();
-            let (unlocked, passphrase) = try_passphrases(context, &readable, &context.passphrase())?;
+            let (unlocked, passphrase) =
+                try_passphrases(context, &readable, &context.passphrase(context.named()?)?)?;
             (unlocked, Some(passphrase))
         }
     };

@@ -113,7 +113,8 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .collect();
     let expected = [
         "create", "push", "ls", "pull", "cat", "info", "check", "rm", "keep", "prune", "undelete", "cleanup",
-        "clone", "sync", "heal", "repair", "status", "adopt", "key", "server", "stdio", "version", "help",
+        "clone", "sync", "heal", "repair", "status", "adopt", "key", "config", "server", "stdio", "version",
+        "help",
     ];
     assert_eq!(commands, expected);
     for command in &expected[..expected.len() - 1] {

@@ -34,7 +34,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 }
 
 /// What only reads.
-const READING: [Row; 18] = [
+const READING: [Row; 19] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -49,6 +49,7 @@ const READING: [Row; 18] = [
     row("repair -dry-run", "4 10 4 4 0 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("status other", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("key ls", "4 10 4 4 0 0 0 0 | 4 4 4 4 0 0 0 0 | 1 1 1 1 0 0 0 0"),
+    row("config check", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     // Whoever has access to it stands elsewhere.
     row("server token ls", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     // It gives access to bytes, whatever they are, and here nobody asks for any.
@@ -92,6 +93,9 @@ impl Scene {
         }
         world.write("data/f", tree::noise(1, 50_000));
         world.write("key", "more secret");
+        fs::create_dir_all(world.path("home/.config/plakar")).unwrap();
+        fs::write(world.path("home/.config/plakar/config.toml"), "[repositories.x]\nlocation = '/x'\n")
+            .unwrap();
         world.give_to_user("work");
         let ok = |words: &str| world.run_as_user(words.split_whitespace()).succeeded();
         let push = |what: &str| json(&ok(&format!("-json push {what}")))["uuid"].as_str().unwrap().to_owned();

@@ -27,7 +27,7 @@ struct Target {
 
 /// Copies to each destination. One that fails does not keep the others from being made.
 pub fn run(context: &Context, args: &Clone) -> Result<Code> {
-    let places = places(&args.destinations)?;
+    let places = places(context, &args.destinations)?;
     let (source, location) = source(context)?;
     let mut several = Several::new(&context.output);
     let mut targets = Vec::new();
@@ -54,11 +54,11 @@ pub fn run(context: &Context, args: &Clone) -> Result<Code> {
     several.end()
 }
 
-fn places(destinations: &[OsString]) -> Result<Vec<Location>> {
+fn places(context: &Context, destinations: &[OsString]) -> Result<Vec<Location>> {
     if destinations.is_empty() {
         return Err(Failure::usage("clone: at least one destination is required"));
     }
-    let places = destinations.iter().map(|typed| Location::parse(typed)).collect::<Result<Vec<_>>>()?;
+    let places = destinations.iter().map(|typed| context.place(typed)).collect::<Result<Vec<_>>>()?;
     if let Some(place) = location::named_twice(&places) {
         return Err(Failure::usage(format!("clone: {place}: named twice")));
     }

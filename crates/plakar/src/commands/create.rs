@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: &Create) -> Result<Code> {
     }
     let passphrase = match args.no_encryption {
         true => None,
-        false => Some(context.passphrase().choose("repository passphrase")?),
+        false => Some(passphrase_source(context, args)?.choose("repository passphrase")?),
     };
     let encryption =
         passphrase.as_ref().map(|passphrase| Encryption { passphrase, label: "", cost: passphrase::cost() });
@@ -51,10 +51,19 @@ pub fn run(context: &Context, args: &Create) -> Result<Code> {
     Ok(Code::Done)
 }
 
+/// Where the passphrase comes from; of several repositories, which are to have the same, not from what is written for one.
+fn passphrase_source(context: &Context, args: &Create) -> Result<passphrase::Source> {
+    match &args.locations[..] {
+        [] => context.passphrase(context.named()?),
+        [one] => context.passphrase(Some(one)),
+        _ => context.passphrase(None),
+    }
+}
+
 /// Creates empty repositories that share everything with a peer but what is in it. Needs no passphrase.
 fn create_like_peer(context: &Context, peer: &OsStr, places: &[Location]) -> Result<Code> {
     let no_hint = |failure| Failure { hint: None, ..failure };
-    let (peer, at) = repo::open_store(context, &Location::parse(peer)?).map_err(no_hint)?;
+    let (peer, at) = repo::open_store(context, &context.place(peer)?).map_err(no_hint)?;
     let peer: Arc<dyn ReadStore> = peer;
     let locked = Locked::open(peer.clone()).map_err(|e| no_hint(e.into()))?;
     context.local.refuse_downgrade(&at, locked.is_encrypted())?;
@@ -103,10 +112,10 @@ fn places(context: &Context, args: &Create) -> Result<Vec<Location>> {
         if context.on {
             return Err(Failure::usage("the repository to create is named twice"));
         }
-        return args.locations.iter().map(|location| Location::parse(location)).collect();
+        return args.locations.iter().map(|location| context.place(location)).collect();
     }
     let place = repo::location(context)?;
-    if context.repository.is_none() {
+    if context.named()?.is_none() {
         let above = place.path().and_then(Path::parent).expect("the default place lies in a folder");
         local::make_folder(above).map_err(|e| Failure::io(above, &e))?;
     }

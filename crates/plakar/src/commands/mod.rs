@@ -5,6 +5,7 @@ pub mod cat;
 pub mod check;
 pub mod cleanup;
 pub mod clone;
+pub mod config;
 pub mod create;
 pub mod heal;
 pub mod info;

@@ -7,6 +7,7 @@ use crate::format;
 use crate::output::{Data, Output, Progress};
 use crate::own::Own;
 use crate::repo::{self, Purpose};
+use crate::sources::Chosen;
 use crate::tags;
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
@@ -25,12 +26,26 @@ const CHECKPOINT_SECONDS_MIN: f64 = 0.05;
 
 /// Pushes.
 pub fn run(context: &Context, args: &Push) -> Result<Code> {
-    let output = &context.output;
     let checkpoints = checkpoints(args.checkpoint_every)?;
-    let tags = tags::several(&args.tags).map_err(Failure::usage)?;
-    let typed = if args.paths.is_empty() { vec![OsString::from(".")] } else { args.paths.clone() };
+    let mut chosen = Chosen::find(context, &args.paths)?;
+    if args.paths.is_empty() {
+        chosen.paths.push(".".into());
+    }
+    let all = [&args.tags[..], &chosen.tags].concat();
+    let tags = tags::several(&all).map_err(Failure::usage)?;
+    chosen.around(context, || push_paths(context, args, &chosen.paths, tags, checkpoints))
+}
+
+fn push_paths(
+    context: &Context,
+    args: &Push,
+    typed: &[OsString],
+    tags: Vec<String>,
+    checkpoints: Checkpoints,
+) -> Result<Code> {
+    let output = &context.output;
     // What is not there is told before a passphrase is asked for.
-    let roots = walk(&typed)?.roots().to_vec();
+    let roots = walk(typed)?.roots().to_vec();
     let place = repo::unlock(context, Purpose::Write)?;
     let own = Own::of(&place.location)?;
     own.refuse(&roots)?;
@@ -60,7 +75,7 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
         Ok(repository)
     };
     let mut source = || {
-        let mut walk = Walk::new(&typed).map_err(|e| Error::Refused(e.to_string()))?;
+        let mut walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
         walk.list_ahead(context.workers.min(2));
         Ok(Box::new(own.leave_out(walk, skipped.clone())) as Box<dyn Source>)
     };

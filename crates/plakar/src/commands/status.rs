@@ -33,7 +33,7 @@ struct Known<'a> {
 
 /// Lists the snapshots of this repository and of all peers.
 pub fn run(context: &Context, args: &Status) -> Result<Code> {
-    location::refuse_twice("status", &args.peers)?;
+    location::refuse_twice("status", &context.places(&args.peers))?;
     let place = repo::unlock(context, Purpose::Read)?;
     let here = place.open(context)?;
     let secrets = Secrets::of(&args.keys);

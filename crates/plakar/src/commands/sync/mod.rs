@@ -31,7 +31,7 @@ pub fn run(context: &Context, args: &Sync) -> Result<Code> {
     let words = Words::parse(&args.words)?;
     refuse_contradictions(args, &words)?;
     // All peers are opened before anything is moved: one that is named twice would be sent everything twice.
-    location::refuse_twice("sync", words.peers)?;
+    location::refuse_twice("sync", &context.places(words.peers))?;
     let (own, others) = purposes(args, words.direction);
     let place = repo::unlock(context, own)?;
     let here = place.open(context)?;

@@ -141,6 +141,7 @@ The configuration gives names to repositories and to what is pushed; '@NAME' sta
 and for a source in 'push'. XDG_CONFIG_HOME is respected.
 
   default = \"@nas\"                       the repository when none is named
+  cache-size = \"500MB\"                   as -cache-size
 
   [repositories.nas]
   location = \"ssh://nas/srv/backups\"

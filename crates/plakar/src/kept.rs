@@ -15,7 +15,7 @@
 
 use crate::args::Command;
 use crate::context::Context;
-use crate::exit::Code;
+use crate::exit::{Code, Result};
 use crate::local::make_folder;
 use crate::location::Location;
 use plakar_engine::repository::Locked;
@@ -47,23 +47,29 @@ pub fn reads_past(command: &Command) -> bool {
 }
 
 /// The store of the repository at a place, keeping what is read of it if that is elsewhere.
+///
+/// # Errors
+/// When the configuration, which may say how much, is not understood.
 pub fn keeping(
     context: &Context,
     store: Arc<dyn Store>,
     place: &Location,
     locked: &Locked,
-) -> Arc<dyn Store> {
+) -> Result<Arc<dyn Store>> {
     let wanted = !context.reads_past && !store.capabilities().local;
-    let Some(above) = context.local.cache_folder(FOLDER).filter(|_| wanted) else { return store };
-    let max = context.cache_bytes.unwrap_or(BYTES_DEFAULT);
+    let Some(above) = context.local.cache_folder(FOLDER).filter(|_| wanted) else { return Ok(store) };
+    let max = match context.cache_bytes {
+        Some(max) => max,
+        None => context.config()?.cache_bytes.unwrap_or(BYTES_DEFAULT),
+    };
     let own = above.join(name(place, locked));
     if let Err(e) = make_folder(&own) {
         tell_once(context, &own, &e.to_string());
-        return store;
+        return Ok(store);
     }
     let cached = Arc::new(Cached::new(store, &own, room(&above, &own, max)));
     context.kept.borrow_mut().push((own, cached.clone()));
-    cached
+    Ok(cached)
 }
 
 /// What is to be done when a command is over: with what turned out to be damaged, and with what could not be kept.

@@ -55,7 +55,7 @@ impl Peer {
         let (store, location) = open_store(context, typed, purpose)?;
         let locked = Locked::open(store.clone()).map_err(|e| with_hint(e.into(), &location, purpose))?;
         refuse_itself(place, &location, &locked, &name)?;
-        let store = kept::keeping(context, store, &location, &locked);
+        let store = kept::keeping(context, store, &location, &locked)?;
         let readable: Arc<dyn ReadStore> = store.clone();
         let locked = locked.through(readable.clone());
         context.local.refuse_downgrade(&location, locked.is_encrypted())?;

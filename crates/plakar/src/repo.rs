@@ -85,7 +85,7 @@ pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
     let (store, location) = open_store(context, &location(context)?)?;
     let locked = Locked::open(store.clone())?;
     let encrypted = locked.is_encrypted();
-    let store = kept::keeping(context, store, &location, &locked);
+    let store = kept::keeping(context, store, &location, &locked)?;
     // Before a passphrase is asked for, let alone anything written.
     context.local.refuse_downgrade(&location, encrypted)?;
     let (unlocked, passphrase) = match encrypted {

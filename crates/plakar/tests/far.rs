@@ -164,6 +164,19 @@ fn it_stays_within_its_bound() {
     }
     assert_eq!(seen(&world), expected);
     world.fails("-cache-size much ls", 2, "no size");
+    // The configuration may say it as well.
+    let configure = |text: &str| {
+        fs::create_dir_all(world.path("home/.config/plakar")).unwrap();
+        fs::write(world.path("home/.config/plakar/config.toml"), text).unwrap();
+    };
+    configure("cache-size = '4000B'");
+    world.shell("rm -r ~/.cache").succeeded();
+    assert_eq!(seen(&world), expected);
+    let small = bytes_kept(&world);
+    assert!((1..=4_000).contains(&small), "{small}");
+    configure("cache-size = 'much'");
+    world.fails("ls", 2, "config.toml:1: cache-size: \"much\" is no size");
+    world.ok("-cache-size 1MB ls -json");
 }
 
 #[test]

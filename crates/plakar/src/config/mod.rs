@@ -3,6 +3,7 @@
 //!
 //! ```toml
 //! default = "@nas"
+//! cache-size = "500MB"                      # as the flag
 //!
 //! [repositories.nas]
 //! location = "ssh://nas/srv/backups"
@@ -15,7 +16,7 @@
 //! after = "systemctl --user start notes"    # PLAKAR_EXIT_CODE is what came of it
 //! ```
 //!
-//! It is read when it is needed: for a name that begins with `@`, or when no repository is named. What is not understood in it is
+//! It is read when it is needed: for a name that begins with `@`, when no repository is named, or when one is elsewhere. What is not understood in it is
 //! an error then, never passed over: whoever misspells a hook believes it to run. No secret belongs into it; it names commands that
 //! are run, so one that everybody may write is refused.
 
@@ -40,6 +41,8 @@ pub use read::Problem;
 pub struct Config {
     /// What is meant when no repository is named.
     pub default: Option<OsString>,
+    /// How much may be kept of repositories elsewhere, in bytes.
+    pub cache_bytes: Option<u64>,
     /// By name, without `@`.
     pub repositories: BTreeMap<String, Repository>,
     /// By name, without `@`.

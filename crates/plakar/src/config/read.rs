@@ -3,6 +3,7 @@
 use super::{Config, Repository, Source};
 use crate::location::Location;
 use crate::tags;
+use crate::units;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub struct Problem {
     pub what: String,
 }
 
-const TOP: [&str; 3] = ["default", "repositories", "sources"];
+const TOP: [&str; 4] = ["default", "cache-size", "repositories", "sources"];
 const REPOSITORY: [&str; 3] = ["location", "keyfile", "passphrase-command"];
 const SOURCE: [&str; 4] = ["paths", "tags", "before", "after"];
 
@@ -73,6 +74,13 @@ impl Reading<'_> {
         }
         if let Some(value) = table.get("default") {
             config.default = self.text(value, "default").and_then(|text| self.default(value, &text, table));
+        }
+        if let Some(value) = table.get("cache-size") {
+            let size = self.text(value, "cache-size").map(|text| units::size(&text));
+            match size {
+                Some(Err(why)) => self.tell(value.span(), format!("cache-size: {why}")),
+                size => config.cache_bytes = size.and_then(Result::ok),
+            }
         }
         config
     }
@@ -275,11 +283,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_meant() {
-        let text = "default = '@nas'\n[repositories.nas]\nlocation = 'ssh://nas/srv'\npassphrase-command = 'pass'\n\
+        let text = "default = '@nas'\ncache-size = '2kB'\n[repositories.nas]\nlocation = 'ssh://nas/srv'\npassphrase-command = 'pass'\n\
                     [repositories.disk]\nlocation = '~/backups'\nkeyfile = '/k'\n[sources.home]\n\
                     paths = ['~', '/etc']\ntags = ['a']\nbefore = 'b'\nafter = 'c'\n";
         let config = read(text.as_bytes(), Some(Path::new("/home/me"))).unwrap();
-        assert_eq!(config.default, Some("@nas".into()));
+        assert_eq!((&config.default, config.cache_bytes), (&Some("@nas".into()), Some(2_000)));
         let disk = &config.repositories["disk"];
         assert_eq!(disk.location, Location::Folder("/home/me/backups".into()));
         assert_eq!((&disk.keyfile, &disk.passphrase_command), (&Some("/k".into()), &None));
@@ -305,11 +313,13 @@ mod tests {
         };
         check("defualt = '/x'", &["1: unknown key: defualt; did you mean 'default'?"]);
         check("\n\n[sourcess.x]", &["3: unknown key: sourcess; did you mean 'sources'?"]);
-        check("x = 1", &["1: unknown key: x; there are default, repositories, sources"]);
+        check("x = 1", &["1: unknown key: x; there are default, cache-size, repositories, sources"]);
         check(
             "default = '@nas'\n[repositories.nsa]\nlocation = '/x'",
             &["1: default: no repository is called @nas; did you mean '@nsa'?"],
         );
+        check("\ncache-size = 'much'", &["2: cache-size: \"much\" is no size"]);
+        check("cache-size = 5", &["1: cache-size: must be a text"]);
         check("default = 'relative'", &["1: location: relative: a relative path"]);
         check("[repositories.a]\n", &["1: repositories.a: 'location' is missing"]);
         check("[repositories.a]\nlocation = 3", &["2: location: must be a text"]);

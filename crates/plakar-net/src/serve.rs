@@ -3,6 +3,7 @@
 use crate::door::Guest;
 use crate::server::Server;
 use crate::service::Service;
+use crate::tls::Identity;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -11,11 +12,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::io::{self, Cursor};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -29,6 +29,8 @@ const CONNECTIONS_MAX: usize = 1024;
 /// What may be on its way to this side, of one request and of all requests of a connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 const FRAME_MAX: u32 = 256 << 10;
+/// A server that ends waits so long for the last answers to leave.
+const CALM: Duration = Duration::from_secs(1);
 
 fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()
@@ -67,17 +69,19 @@ pub async fn raised(flag: Arc<AtomicBool>) {
 }
 
 impl Server {
-    /// Serves whoever connects, until `stop` is over; then ends what is being answered.
+    /// Serves whoever connects, until `stop` is over; then ends what is being answered. With an identity TLS is spoken;
+    /// without TLS only whoever comes over loopback is served.
     ///
     /// # Errors
     /// When there can be no threads, or the listener is of no use.
     pub fn serve(
         self: &Arc<Self>,
         listener: std::net::TcpListener,
+        identity: Option<Identity>,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let runtime = runtime()?;
-        let served = runtime.block_on(self.accept(listener, stop));
+        let served = runtime.block_on(self.accept(listener, identity, stop));
         runtime.shutdown_background();
         served
     }
@@ -85,8 +89,10 @@ impl Server {
     async fn accept(
         self: &Arc<Self>,
         listener: std::net::TcpListener,
+        identity: Option<Identity>,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        let (plain, identity) = (listener.local_addr()?.ip().is_loopback(), identity.map(Arc::new));
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let (close, closing) = watch::channel(false);
@@ -106,27 +112,73 @@ impl Server {
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let (server, closing) = (self.clone(), closing.clone());
+            // Answers are short and waited for.
+            let _ = stream.set_nodelay(true);
+            let (server, mut closing, identity) = (self.clone(), closing.clone(), identity.clone());
             tokio::spawn(async move {
-                server.meet(stream, peer, closing).await;
+                let _open = server.begin();
+                let idle = server.idle();
+                let answer = move |request| server.clone().answer(peer, request);
+                match (awaited(speaks_tls(&stream), idle, &mut closing).await, identity) {
+                    (Some(true), Some(identity)) => {
+                        let accepted = awaited(identity.acceptor.accept(stream), idle, &mut closing).await;
+                        if let Some(stream) = accepted {
+                            connection(answer, idle, stream, closing).await;
+                        }
+                    }
+                    (Some(false), _) if plain => connection(answer, idle, stream, closing).await,
+                    _ => {}
+                }
                 drop(room);
             });
         }
         drop(listener);
         close.send_replace(true);
-        let _ = timeout(self.idle(), all.acquire_many(CONNECTIONS_MAX as u32)).await;
+        // What was asked is answered; whoever has yet to ask is not waited for.
+        let ended = async {
+            tokio::select! {
+                _ = all.acquire_many(CONNECTIONS_MAX as u32) => {}
+                () = self.calm() => {}
+            }
+        };
+        let _ = timeout(self.idle(), ended).await;
         Ok(())
     }
+}
 
-    /// Serves one connection.
-    async fn meet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, closing: watch::Receiver<bool>) {
-        // Answers are short and waited for.
-        let _ = stream.set_nodelay(true);
-        let _open = self.begin();
-        let server = self.clone();
-        let answer = move |request| server.clone().answer(peer, request);
-        connection(answer, self.idle(), stream, closing).await;
+impl Server {
+    /// Over when nothing has been asked for a while that is not answered.
+    async fn calm(&self) {
+        let mut calm_since = Instant::now();
+        while calm_since.elapsed() < CALM {
+            sleep(Duration::from_millis(20)).await;
+            if self.is_asked() {
+                calm_since = Instant::now();
+            }
+        }
     }
+}
+
+/// What somebody has yet to say, unless it takes too long, or the server ends.
+async fn awaited<T>(
+    said: impl Future<Output = io::Result<T>>,
+    idle: Duration,
+    closing: &mut watch::Receiver<bool>,
+) -> Option<T> {
+    tokio::select! {
+        said = timeout(idle, said) => said.ok()?.ok(),
+        _ = closing.wait_for(|closing| *closing) => None,
+    }
+}
+
+/// What TLS begins with, and HTTP does not.
+const HANDSHAKE: u8 = 22;
+
+/// Whether whoever connected begins with TLS.
+async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    Ok(first[0] == HANDSHAKE)
 }
 
 /// What a connection of HTTP/2 begins with.
@@ -152,7 +204,7 @@ async fn connection<A, B>(
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let (mut read, write) = tokio::io::split(stream);
-    let Ok(Ok(greeting)) = timeout(idle, greeting(&mut read)).await else { return };
+    let Some(greeting) = awaited(greeting(&mut read), idle, &mut closing).await else { return };
     let stream = tokio::io::join(Cursor::new(greeting).chain(read), write);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Whoever has asked, and has nothing more to say, still waits for the answer.

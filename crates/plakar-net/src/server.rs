@@ -8,7 +8,7 @@
 //! ```
 
 use crate::door::{Door, Guest};
-use crate::service::{Answer, Limits, Place, Room, Service, for_method, refused};
+use crate::service::{Answer, Limits, Place, Room, Service, after_version, for_method, refused};
 use crate::tokens::is_plain;
 use crate::visit::{Log, Meter, Told, Visiting};
 use bytes::Bytes;
@@ -72,6 +72,11 @@ impl Server {
         self.rules.limits.idle
     }
 
+    /// Whether somebody waits for an answer, or for the rest of one.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.meter.asked.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn begin(&self) -> Open {
         self.meter.connections.fetch_add(1, Ordering::Relaxed);
         self.meter.open.fetch_add(1, Ordering::Relaxed);
@@ -116,6 +121,8 @@ impl Server {
             (first, _) if is_version(first) => ("", &path[..]),
             (name, rest) => (name, rest),
         };
+        // Whoever speaks another version is told so, whatever it is called there.
+        after_version(path)?;
         let none = || Error::new(ErrorKind::NotFound, "no repository is served here");
         // That there is another one is not its business.
         if guest.repository.as_deref().is_some_and(|only| only != name) {

@@ -118,11 +118,10 @@ impl Service {
         request: Request<Incoming>,
     ) -> Answer {
         let method = request.method().clone();
-        let (version, rest) = path.split_once('/').unwrap_or((path, ""));
-        if version != wire::VERSION {
-            let what = format!("this server speaks plakar's protocol {}", wire::VERSION);
-            return refused(&Error::new(ErrorKind::Foreign, what));
-        }
+        let rest = match after_version(path) {
+            Ok(rest) => rest,
+            Err(e) => return for_method(&method, refused(&e)),
+        };
         let (what, after) = rest.split_once('/').unwrap_or((rest, ""));
         let object = match what {
             "objects" => match Name::new(after) {
@@ -338,6 +337,16 @@ impl Service {
         let longest = self.limits.idle + Duration::from_secs(max / wire::RATE_MIN);
         timeout(longest, all).await.unwrap_or_else(|_| Err(failed("it took too long".into())))
     }
+}
+
+/// What follows the version that is spoken here.
+pub fn after_version(path: &str) -> Result<&str> {
+    let (version, rest) = path.split_once('/').unwrap_or((path, ""));
+    if version != wire::VERSION {
+        let what = format!("this server speaks plakar's protocol {}", wire::VERSION);
+        return Err(Error::new(ErrorKind::Foreign, what));
+    }
+    Ok(rest)
 }
 
 fn kib(bytes: u64) -> u32 {

@@ -44,6 +44,8 @@ pub struct Meter {
     sent: AtomicU64,
     pub connections: AtomicU64,
     pub open: AtomicU64,
+    /// Requests that are being answered.
+    pub asked: AtomicU64,
 }
 
 impl Meter {
@@ -68,6 +70,7 @@ impl Meter {
             ("sent_bytes_total", "counter", "Bytes of bodies of answers.", &self.sent),
             ("connections_total", "counter", "Connections accepted.", &self.connections),
             ("connections", "gauge", "Connections that are open.", &self.open),
+            ("requests", "gauge", "Requests that are being answered.", &self.asked),
         ] {
             text += &begin(name, kind, help);
             let _ = writeln!(text, "plakar_{name} {}", value.load(Ordering::Relaxed));
@@ -89,6 +92,7 @@ const GONE: u16 = 499;
 impl Visiting {
     pub fn new(peer: SocketAddr, method: &str, path: &str, meter: Arc<Meter>, log: Arc<dyn Log>) -> Visiting {
         let (method, path) = (method.escape_default().to_string(), path.escape_default().to_string());
+        meter.asked.fetch_add(1, Ordering::Relaxed);
         let visit = Visit { peer, guest: None, method, path, status: GONE, received: 0, sent: 0 };
         Visiting { visit, meter, log }
     }
@@ -96,6 +100,7 @@ impl Visiting {
 
 impl Drop for Visiting {
     fn drop(&mut self) {
+        self.meter.asked.fetch_sub(1, Ordering::Relaxed);
         self.meter.count(&self.visit);
         self.log.note(&self.visit);
     }

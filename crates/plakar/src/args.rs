@@ -542,6 +542,12 @@ pub struct Server {
     /// Listen on this address; ':9876' is on all addresses of this machine
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9876")]
     pub listen: String,
+    /// Show this certificate, with those that vouch for it, in PEM [default: one that it makes itself]
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
     /// Let no repository have more bytes, as in 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub quota: Option<u64>,

@@ -163,9 +163,13 @@ Exit codes:
 
 /// Below the help of `server`.
 pub const SERVER: &str = "\
-What is served is the repository, which is 'http://ADDRESS' then, or, if it is a folder with nothing of a repository in it,
-all repositories in that folder: 'http://ADDRESS/NAME'. 'plakar create http://ADDRESS/NAME' makes one. A server needs no
+What is served is the repository, which is 'plakar://ADDRESS' then, or, if it is a folder with nothing of a repository in it,
+all repositories in that folder: 'plakar://ADDRESS/NAME'. 'plakar create plakar://ADDRESS/NAME' makes one. A server needs no
 passphrase.
+
+'plakar://' and 'https://' are TLS. With 'plakar://' the server is known by the fingerprint of its certificate, which it prints
+when it begins: a client is given it once in PLAKAR_FINGERPRINT, remembers it, and refuses any other. With 'https://' the
+certificate must be one that the client's system trusts. Over loopback 'http://' works as well, and nowhere else.
 
 Whoever has no token has no access, unless the server listens on a loopback address only and never had a token. A token is
 printed once; only its hash is kept. Clients take it from PLAKAR_TOKEN or the file PLAKAR_TOKEN_FILE. With 'read' one may
@@ -187,9 +191,9 @@ pub const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
 REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
-that machine, where plakar must be installed too, or 'http://HOST[:PORT][/NAME]' on a server ('plakar help server'), or
-'@NAME' for one that the configuration names ('plakar help config'). Without 'on', it is PLAKAR_REPOSITORY, the default of
-the configuration, or ~/.plakar/store.
+that machine, where plakar must be installed too, or 'plakar://HOST[:PORT][/NAME]' or 'https://...' on a server
+('plakar help server'), or '@NAME' for one that the configuration names ('plakar help config'). Without 'on', it is
+PLAKAR_REPOSITORY, the default of the configuration, or ~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 

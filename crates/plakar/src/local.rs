@@ -5,7 +5,8 @@
 //! ~/.local/state/plakar/known/<place>   what the repository at a place was when it was last opened (`known`)
 //! ~/.local/state/plakar/newest/<place>  which publication was the newest there (`newest`)
 //! ~/.local/state/plakar/verified/<id>   which snapshots of a repository were proven, and when (`verified`)
-//! ~/.local/state/plakar/server/<place>  what a server of that place knows its clients by (`tokenfile`)
+//! ~/.local/state/plakar/servers/<host>  the fingerprint that a server is known by (`pins`)
+//! ~/.local/state/plakar/server/<place>  the certificate of a server of that place, and its tokens (`tokenfile`)
 //! ~/.cache/plakar/hints/<domain>/<what> hints of pushes (`plakar_engine::push`)
 //! ~/.cache/plakar/far/<what>            what was read of repositories elsewhere (`kept`)
 //! ```

@@ -69,7 +69,7 @@ impl Location {
             ))
             .hint(
                 "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, one of \
-                 them elsewhere, 'ssh://HOST/PATH', or on a server, 'http://HOST:PORT/NAME'",
+                 them elsewhere, 'ssh://HOST/PATH', or on a server, 'plakar://HOST/NAME'",
             ));
         }
         if bytes[0] == b'@' {

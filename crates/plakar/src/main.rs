@@ -23,6 +23,7 @@ mod output;
 mod own;
 mod passphrase;
 mod peer;
+mod pins;
 mod refs;
 mod repo;
 mod room;

@@ -1,12 +1,14 @@
-//! Repositories on a server of plakar's: `http://host[:port][/name]`.
+//! Repositories on a server of plakar's: `plakar://host[:port][/name]`, `https://…`, `http://…`.
 //!
-//! A server of one repository has it without a name. `http://` is for servers on this machine: nothing that goes over it is
-//! secret, least of all a token, so other hosts are refused.
+//! A server of one repository has it without a name. `plakar://` is TLS with a server that is known by the fingerprint of its
+//! certificate ([`crate::pins`]), `https://` TLS with one that somebody vouches for whom this system trusts. `http://` is for
+//! servers on this machine: nothing that goes over it is secret, least of all a token, so other hosts are refused.
 //!
 //! Tokens are no part of a name, which is shown and written down. They come from `PLAKAR_TOKEN` or the file
 //! `PLAKAR_TOKEN_FILE`: words apart from each other, a `HOST:PORT=TOKEN` for one server, a token alone for all others.
 
-use plakar_net::{Address, Connect, Connecting, NetStore, Patience, Tcp, is_plain};
+use crate::pins::Pins;
+use plakar_net::{Address, Connect, Connecting, NetStore, Patience, Tcp, Tls, is_plain};
 use plakar_store::{Error, ErrorKind};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,11 +18,16 @@ use std::os::unix::ffi::OsStrExt;
 /// How a server is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
+    /// TLS, with whoever is known by a fingerprint.
+    Plakar,
+    /// TLS, with whoever is vouched for.
+    Https,
     /// As everybody on the way may hear.
     Http,
 }
 
-const SCHEMES: [(&str, Scheme, u16); 1] = [("http://", Scheme::Http, 80)];
+const SCHEMES: [(&str, Scheme, u16); 3] =
+    [("plakar://", Scheme::Plakar, 9876), ("https://", Scheme::Https, 443), ("http://", Scheme::Http, 80)];
 
 /// A repository on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,16 +89,42 @@ impl Url {
 
     /// Opens the store that is there.
     pub fn open(&self) -> plakar_store::Result<NetStore> {
-        NetStore::open(self.way()?, self.shown(), Patience::default())
+        self.reach(NetStore::open)
     }
 
     /// Makes an empty store there.
     pub fn create(&self) -> plakar_store::Result<NetStore> {
-        NetStore::create(self.way()?, self.shown(), Patience::default())
+        self.reach(NetStore::create)
     }
 
-    fn shown(&self) -> String {
-        self.name.to_string_lossy().into_owned()
+    fn reach(&self, greet: Greet) -> plakar_store::Result<NetStore> {
+        let (server, location) = (self.server(), self.name.to_string_lossy().into_owned());
+        let token = token_for(&server, &tokens()?);
+        let failed = |e| Error::io(location.clone(), e);
+        let scheme = if self.scheme == Scheme::Http { "http" } else { "https" };
+        let address = Address { base: format!("{scheme}://{server}{}", self.path), token };
+        let way = |inner| Box::new(Way { inner, address });
+        match self.scheme {
+            Scheme::Http => greet(way(Box::new(Tcp(server))), location, Patience::default()),
+            Scheme::Https => {
+                let tls = Tls::vouched(&self.host, self.port).map_err(failed)?;
+                greet(way(Box::new(tls)), location, Patience::default())
+            }
+            Scheme::Plakar => {
+                let pins = Pins::of(&server).map_err(failed)?;
+                let tls = Tls::pinned(&self.host, self.port, pins.all()).map_err(failed)?;
+                let met = tls.met();
+                let greeted = greet(way(Box::new(tls)), location, Patience::default());
+                let met = *met.lock().expect("no panic while held");
+                match (greeted, met.filter(|met| !pins.all().contains(met))) {
+                    (_, Some(stranger)) => Err(Error::new(ErrorKind::Io, pins.refusal(&self.name, stranger))),
+                    (greeted, None) => {
+                        pins.remember(met);
+                        greeted
+                    }
+                }
+            }
+        }
     }
 
     /// Host and port, as they are written together.
@@ -99,17 +132,10 @@ impl Url {
         let host = &self.host;
         if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
     }
-
-    fn way(&self) -> plakar_store::Result<Box<dyn Connect>> {
-        let server = self.server();
-        let token = token_for(&server, &tokens()?);
-        let inner: Box<dyn Connect> = match self.scheme {
-            Scheme::Http => Box::new(Tcp(server.clone())),
-        };
-        let base = format!("http://{server}{}", self.path);
-        Ok(Box::new(Way { inner, address: Address { base, token } }))
-    }
 }
+
+/// Opens a store on a server, or makes one.
+type Greet = fn(Box<dyn Connect>, String, Patience) -> plakar_store::Result<NetStore>;
 
 /// Whether a host is this machine, whatever a server of names says.
 fn is_here(host: &str) -> bool {
@@ -176,6 +202,9 @@ mod tests {
     #[test]
     fn a_name_becomes_an_address() {
         for (typed, server, path) in [
+            ("plakar://Backup.example.org", "backup.example.org:9876", ""),
+            ("plakar://192.168.1.1:1/home", "192.168.1.1:1", "/home"),
+            ("https://example.org/backups/home/", "example.org:443", "/backups/home"),
             ("http://localhost", "localhost:80", ""),
             ("http://127.0.0.1:9876/", "127.0.0.1:9876", ""),
             ("http://[::1]:9876/home", "[::1]:9876", "/home"),
@@ -191,6 +220,10 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for bad in [
+            "plakar://",
+            "plakar://token@host/x",
+            "plakar://host/..",
+            "https://host/x?y=z",
             "http://",
             "http:///name",
             "http://localhost:0/x",

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 struct Machine {
     world: World,
     running: Option<Child>,
-    /// What it said that it listens on.
+    /// What it said that it listens on, without TLS,
     url: String,
+    /// and what it is to be known by.
+    fingerprint: String,
 }
 
 impl Machine {
@@ -28,7 +30,7 @@ impl Machine {
     }
 
     fn of(world: World) -> Machine {
-        Machine { world, running: None, url: String::new() }
+        Machine { world, running: None, url: String::new(), fingerprint: String::new() }
     }
 
     /// Starts the server, which must begin to listen.
@@ -37,11 +39,13 @@ impl Machine {
         command.args(["on", "served", "server", "-listen", listen, "-log", "log"]);
         command.args(flags.split_whitespace()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (first, second) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
         self.running = Some(child);
-        self.url = line.trim_end().to_owned();
-        assert!(self.url.starts_with("http://127.0.0.1:"), "{line}");
+        let address = first.strip_prefix("plakar://").unwrap();
+        assert!(address.starts_with("127.0.0.1:"), "{first}");
+        self.url = format!("http://{address}");
+        self.fingerprint = second.strip_prefix("fingerprint ").unwrap().to_owned();
     }
 
     fn address(&self) -> &str {
@@ -286,6 +290,11 @@ fn others_than_this_machine_need_a_token() {
     world.fails("on http://token@localhost/x ls", 2, "a token comes from PLAKAR_TOKEN");
     world.fails("on http://localhost/../x ls", 2, "the name of its repository is none");
     world.fails("on http://127.0.0.1:1/x ls", 1, "127.0.0.1:1");
+    world.fails("on plakar://127.0.0.1:1/x ls", 1, "127.0.0.1:1");
+    world.fails("on plakar://127.0.0.1:x/x ls", 2, "no number of a port");
+    // The name of a repository stands where another version of the protocol would.
+    let machine = Machine::start("");
+    world.fails(&format!("on {}/v2 ls", machine.url), 10, "this server speaks plakar's protocol v1");
 }
 
 #[test]
@@ -308,6 +317,33 @@ fn a_quota_is_kept_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_full_disk_on_the_server_is_told_and_nothing_is_lost() {
+    let mut machine = Machine::start("");
+    let world = client(&machine, "/home");
+    world.ok("create");
+    world.write("data/small", "small");
+    world.ok("push data");
+    let address = machine.address().to_owned();
+    machine.stop();
+    // No file there may be longer than a megabyte: what is stored in larger ones fails as on a full disk.
+    let line = format!("ulimit -f 1000; exec plakar on served server -quiet -listen {address}");
+    let mut server =
+        machine.world.command("bash").args(["-c", &line]).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(server.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    machine.running = Some(server);
+    world.write("data/large", noise(1, 3_000_000));
+    let ran = world.fails("push data", 1, "no space left");
+    assert!(ran.err.contains("everything that was complete before is still there"), "{}", ran.err);
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    assert_eq!(world.ok("check"), "");
+    machine.stop();
+    machine.run(&address, "");
+    world.ok("push data");
+    assert_eq!(world.ok("check"), "");
+    assert_eq!(world.ok("ls").lines().count(), 2);
+}
+
+#[test]
 fn a_server_that_is_ended_and_started_again_ends_no_push() {
     let mut machine = Machine::start("");
     let world = client(&machine, "/home");
@@ -323,7 +359,17 @@ fn a_server_that_is_ended_and_started_again_ends_no_push() {
     }
     assert!(push.try_wait().unwrap().is_none(), "it ended before the server");
     let address = machine.address().to_owned();
+    // Whoever has said nothing, or not all of it, is not waited for.
+    let silent =
+        ["", "\x16", "\x16\x03", "G", "GET /v1/ HTTP/1.1\r\nhos", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"];
+    let silent = silent.map(|beginning| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(beginning.as_bytes()).unwrap();
+        stream
+    });
+    std::thread::sleep(Duration::from_millis(100));
     machine.stop();
+    drop(silent);
     machine.run(&address, "");
     assert!(finish(push, Duration::from_secs(120), "the push").status.success());
     assert_eq!(world.ok("check"), "");
@@ -354,4 +400,89 @@ fn a_server_tells_how_it_does() {
     let words: Vec<_> = line.split(' ').collect();
     assert_eq!(words.len(), 8, "{line}");
     assert!(words[0].ends_with('Z') && words[1].starts_with("127.0.0.1:"), "{line}");
+}
+
+#[test]
+fn a_server_is_known_by_the_fingerprint_that_somebody_gave() {
+    let mut machine = Machine::start("");
+    let mut world = World::new();
+    let (address, fingerprint) = (machine.address().to_owned(), machine.fingerprint.clone());
+    world.set("PLAKAR_REPOSITORY", &format!("plakar://{address}/home"));
+    let ran = world.fails("create -no-encryption", 1, "this server is not known yet");
+    assert!(ran.err.contains(&format!("PLAKAR_FINGERPRINT={fingerprint}")), "{}", ran.err);
+    world.set("PLAKAR_FINGERPRINT", "nonsense");
+    world.fails("ls", 1, "not 64 hexadecimal digits");
+    let other = "0".repeat(64);
+    world.set("PLAKAR_FINGERPRINT", &other);
+    world.fails("ls", 1, "this server is not known yet");
+    world.fails("ls", 1, "this server is not known yet");
+    assert!(
+        !fs::exists(machine.world.path("work/log")).unwrap() || machine.log().is_empty(),
+        "nothing was asked"
+    );
+    world.set("PLAKAR_FINGERPRINT", &format!("{other},{}", fingerprint.to_uppercase()));
+    world.ok("create -no-encryption");
+    world.unset("PLAKAR_FINGERPRINT");
+    world.write("data/f", "content");
+    world.ok("push data");
+    assert_eq!(world.ok("check"), "");
+    world.ok("clone here");
+
+    // It keeps its certificate.
+    machine.stop();
+    machine.run(&address, "");
+    assert_eq!(machine.fingerprint, fingerprint);
+    world.ok("ls");
+    let modes = machine.world.shell("stat -c %a ../home/.local/state/plakar/server/*/key").succeeded();
+    assert_eq!(modes, "600\n");
+
+    // Another is refused, as long as nobody says that it is the right one.
+    machine.stop();
+    machine.world.shell("rm ../home/.local/state/plakar/server/*/certificate").succeeded();
+    machine.run(&address, "");
+    let ran = world.fails("ls", 1, "the certificate has changed");
+    assert!(ran.err.contains(&fingerprint) && ran.err.contains(&machine.fingerprint), "{}", ran.err);
+    world.fails("push data", 1, "the certificate has changed");
+    world.set("PLAKAR_FINGERPRINT", &machine.fingerprint);
+    world.ok("ls");
+    world.unset("PLAKAR_FINGERPRINT");
+    world.ok("push data");
+    machine.stop();
+    machine.world.shell("echo x >$(echo ../home/.local/state/plakar/server/*/certificate)").succeeded();
+    machine.world.fails("on served server -listen 127.0.0.1:0", 1, "certificate: ");
+}
+
+#[test]
+fn a_certificate_that_is_given_is_shown_and_believed_if_somebody_vouches_for_it() {
+    let machine = Machine::of(World::new());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    machine.world.write("certificate.pem", made.cert.pem());
+    machine.world.write("key.pem", made.signing_key.serialize_pem());
+    let mut machine = machine;
+    fs::create_dir(machine.world.path("work/served")).unwrap();
+    machine.world.fails("on served server -certificate certificate.pem", 2, "-key");
+    machine.world.fails(
+        "on served server -listen 127.0.0.1:0 -certificate key.pem -key key.pem",
+        1,
+        "key.pem",
+    );
+    machine.run("127.0.0.1:0", "-certificate certificate.pem -key key.pem");
+    let mut world = World::new();
+    let address = machine.address().to_owned();
+    let port = address.split_once(':').unwrap().1.to_owned();
+    world.set("PLAKAR_REPOSITORY", &format!("https://{address}/home"));
+    world.fails("create -no-encryption", 1, "https://127.0.0.1");
+    assert!(!machine.world.path("work/served/home").exists());
+    world.set("SSL_CERT_FILE", &machine.world.text("work/certificate.pem"));
+    world.ok("create -no-encryption");
+    world.write("data/f", "content");
+    world.ok("push data");
+    assert_eq!(world.ok(&format!("on https://localhost:{port}/home ls")), world.ok("ls"));
+    // Somebody else's certificate.
+    let other = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
+    machine.world.write("certificate.pem", other.cert.pem());
+    machine.world.write("key.pem", other.signing_key.serialize_pem());
+    machine.stop();
+    machine.run(&address, "-certificate certificate.pem -key key.pem");
+    world.fails("ls", 1, "not valid for name");
 }

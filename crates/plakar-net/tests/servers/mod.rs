@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use plakar_net::{
-    Address, Connect, Door, Guest, Limits, Log, NetStore, Patience, Place, Repositories, Rules, Tcp, Tokens,
-    Visit,
+    Address, Connect, Door, Guest, Identity, Limits, Log, NetStore, Patience, Place, Repositories, Rules,
+    Tcp, Tokens, Visit,
 };
 use plakar_store::{Error, ErrorKind, MemoryStore, Result, Store};
 use std::net::TcpListener;
@@ -77,6 +77,7 @@ pub struct Wanted {
     pub tickets: Tickets,
     pub limits: Limits,
     pub quota: Option<u64>,
+    pub identity: Option<Identity>,
 }
 
 impl Wanted {
@@ -88,6 +89,7 @@ impl Wanted {
             tickets: Tickets::default(),
             limits: Limits::default(),
             quota: None,
+            identity: None,
         }
     }
 }
@@ -113,11 +115,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, visits) = (Arc::new(AtomicBool::new(false)), Visits::default());
-        let Wanted { repositories, tickets, limits, quota } = wanted;
+        let Wanted { repositories, tickets, limits, quota, identity } = wanted;
         let rules = Rules { door: Box::new(tickets), log: Arc::new(visits.clone()), limits, quota };
         let server = plakar_net::Server::new(Box::new(repositories), rules);
         let until = plakar_net::raised(stop.clone());
-        let thread = std::thread::spawn(move || server.serve(listener, until).unwrap());
+        let thread = std::thread::spawn(move || server.serve(listener, identity, until).unwrap());
         Server { address, visits, stop, thread: Some(thread) }
     }
 

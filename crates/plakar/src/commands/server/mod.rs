@@ -1,5 +1,6 @@
 //! `plakar server`: a repository, or a folder of them, for others to use over the network.
 
+mod identity;
 mod token;
 
 use crate::args::{Server as Args, ServerCommand};
@@ -31,12 +32,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Code> {
         let what = format!("{address}: others than this machine reach it, and there is no token yet");
         return Err(Failure::failed(what).hint("'plakar server token add NAME' makes one"));
     }
+    let identity = identity::of(context, args, &place)?;
     let log: Arc<dyn Log> = Arc::new(Lines::new(context, args)?);
     let rules = Rules { door: Box::new(door), log, limits: Limits::default(), quota: args.quota };
     let server = Server::new(Box::new(Offer::of(&place)), rules);
     let stop = raised(interruption()?);
-    tell(context, &format!("http://{address}"))?;
-    server.serve(listener, stop).map_err(|e| Failure::failed(format!("{address}: {e}")))?;
+    tell(context, &format!("plakar://{address}"), &identity.fingerprint().to_string())?;
+    server.serve(listener, Some(identity), stop).map_err(|e| Failure::failed(format!("{address}: {e}")))?;
     Ok(Code::Done)
 }
 
@@ -51,12 +53,12 @@ fn listen(address: &str) -> Result<TcpListener> {
     })
 }
 
-/// Says where it listens, once it does.
-fn tell(context: &Context, url: &str) -> Result<()> {
+/// Says where it listens, once it does, and what it is to be known by.
+fn tell(context: &Context, url: &str, fingerprint: &str) -> Result<()> {
     let mut data = Data::begin()?;
     match context.output.json {
-        true => data.json(&json!({ "listens": url }))?,
-        false => data.line(url)?,
+        true => data.json(&json!({ "listens": url, "fingerprint": fingerprint }))?,
+        false => data.line(&format!("{url}\nfingerprint {fingerprint}"))?,
     }
     data.end()
 }

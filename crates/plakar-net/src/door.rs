@@ -28,6 +28,8 @@ impl Role {
     }
 }
 
+const ANYBODY: &str = "-";
+
 /// Whoever was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guest {
@@ -45,6 +47,16 @@ impl Guest {
     /// Somebody who may do everything.
     pub fn owner(name: &str) -> Guest {
         Guest { name: name.into(), role: Role::Admin, repository: None, quota: None }
+    }
+
+    /// Whoever it is that is there without a token, where none is needed. No token is called so.
+    pub fn anybody() -> Guest {
+        Guest::owner(ANYBODY)
+    }
+
+    /// Whether nobody knows who it is.
+    pub fn is_anybody(&self) -> bool {
+        self.name == ANYBODY
     }
 }
 

@@ -14,7 +14,7 @@ use crate::visit::{Log, Meter, Told, Visiting};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
 use hyper::{Method, Request, Response};
 use plakar_store::{Error, ErrorKind, Result};
 use std::collections::HashMap;
@@ -108,11 +108,13 @@ impl Server {
         if path == "healthz" {
             return Ok(text("ok\n".into()));
         }
-        // A page that somebody looks at on the same machine could ask in their name.
-        if request.headers().contains_key(ORIGIN) {
-            return Err(Error::new(ErrorKind::Denied, "pages of browsers are not let in"));
-        }
         let guest = self.rules.door.admit(token_in(request.headers()))?;
+        if guest.is_anybody() && SPEAKS_FOR_OTHERS.iter().any(|name| request.headers().contains_key(*name)) {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "a token is needed by pages in browsers and behind proxies",
+            ));
+        }
         visiting.visit.guest = Some(guest.name.clone());
         if path == "metrics" && request.method() == Method::GET {
             return Ok(text(self.meter.text()));
@@ -149,6 +151,10 @@ impl Server {
         Some(service)
     }
 }
+
+/// What shows that whoever connected asks for somebody else, who may be anywhere: a browser for a page that somebody looks at,
+/// or a proxy on the same machine.
+const SPEAKS_FOR_OTHERS: [&str; 5] = ["origin", "forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
 /// Whether it is a version of the protocol, and so no name of a repository.
 fn is_version(text: &str) -> bool {

@@ -152,11 +152,21 @@ fn who_has_no_token_has_no_access() {
 }
 
 #[test]
-fn a_page_in_a_browser_is_not_let_in() {
-    let server = Server::start(Arc::new(MemoryStore::new()));
+fn who_asks_for_somebody_else_needs_a_token() {
+    let tickets = Tickets::default();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let server = Server::wanted(Wanted { tickets: tickets.clone(), ..Wanted::of(Some(store)) });
+    let others =
+        ["origin: http://127.0.0.1:9876", "x-forwarded-for: 203.0.113.1", "forwarded: for=x", "via: 1.1 x"];
     assert_eq!(status(&ask(&server, "POST", "/v1/barrier", "")), "204");
-    let from_page = "origin: http://127.0.0.1:9876\r\n";
-    assert_eq!(status(&ask(&server, "POST", "/v1/barrier", from_page)), "403");
+    for header in others {
+        assert_eq!(status(&ask(&server, "POST", "/v1/barrier", &format!("{header}\r\n"))), "403", "{header}");
+    }
+    let token = tickets.add(guest("proxy", Role::Admin), None);
+    for header in others {
+        let headers = format!("{header}\r\nauthorization: Bearer {token}\r\n");
+        assert_eq!(status(&ask(&server, "POST", "/v1/barrier", &headers)), "204", "{header}");
+    }
 }
 
 #[test]

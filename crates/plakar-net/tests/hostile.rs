@@ -193,6 +193,10 @@ fn who_is_no_server_of_ours_is_told_apart() {
         (503, &[], ErrorKind::Io, "503"),
         (404, &[("plakar-error", "not-found")], ErrorKind::NotFound, "it"),
         (404, &[("plakar-error", "nonsense")], ErrorKind::Foreign, "404"),
+        // Of another version: what it says of itself.
+        (404, &[("plakar-error", "foreign")], ErrorKind::Foreign, "it: text"),
+        (403, &[("plakar-error", "denied")], ErrorKind::Denied, "it: text: permission denied"),
+        (507, &[("plakar-error", "full")], ErrorKind::Full, "it: text: no space left"),
     ] {
         let e = open(&answers(status, headers, b"text".to_vec())).map(drop).unwrap_err();
         assert_eq!(e.kind(), kind, "{status}: {e}");

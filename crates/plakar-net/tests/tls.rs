@@ -94,3 +94,26 @@ fn who_never_ends_his_greeting_is_given_up() {
     }
     assert!(began.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn two_hundred_clients_at_once_are_served() {
+    let (server, fingerprint) = start(Limits::default());
+    std::thread::scope(|scope| {
+        for n in 0..200 {
+            let server = &server;
+            scope.spawn(move || {
+                let store = client(Box::new(pinned(server, vec![fingerprint])));
+                let own = Name::new(&format!("log/{n}")).unwrap();
+                store.put(&own, &[&vec![n as u8; 10_000]]).unwrap();
+                assert_eq!(store.get(&own, 1 << 20).unwrap(), vec![n as u8; 10_000]);
+            });
+        }
+    });
+    let mut stored = 0;
+    let mut count = |_| {
+        stored += 1;
+        Ok(())
+    };
+    client(server.tcp()).list("log/", &mut count).unwrap();
+    assert_eq!(stored, 200);
+}

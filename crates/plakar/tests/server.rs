@@ -390,6 +390,9 @@ fn a_server_tells_how_it_does() {
     };
     assert!(count("plakar_requests_total{status=\"204\"}") > 2 && count("plakar_received_bytes_total") > 100);
     assert!(count("plakar_connections_total") >= 3 && count("plakar_connections") >= 1);
+    for others in ["origin: http://127.0.0.1", "x-forwarded-for: 203.0.113.1"] {
+        assert!(machine.get("/metrics", &format!("{others}\r\n")).starts_with("HTTP/1.1 403"), "{others}");
+    }
     let token = machine.token("-role read watcher");
     assert!(machine.get("/metrics", "").starts_with("HTTP/1.1 403"));
     assert!(machine.get("/healthz", "").starts_with("HTTP/1.1 200"));

@@ -42,7 +42,8 @@ impl Machine {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (first, second) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
         self.running = Some(child);
-        let address = first.strip_prefix("plakar://").unwrap();
+        // On all addresses is on this one as well.
+        let address = first.strip_prefix("plakar://").unwrap().replace("0.0.0.0:", "127.0.0.1:");
         assert!(address.starts_with("127.0.0.1:"), "{first}");
         self.url = format!("http://{address}");
         self.fingerprint = second.strip_prefix("fingerprint ").unwrap().to_owned();
@@ -488,4 +489,38 @@ fn a_certificate_that_is_given_is_shown_and_believed_if_somebody_vouches_for_it(
     machine.stop();
     machine.run(&address, "-certificate certificate.pem -key key.pem");
     world.fails("ls", 1, "not valid for name");
+}
+
+#[test]
+fn a_server_for_other_machines_is_spoken_with_by_tls_and_a_token_only() {
+    let mut machine = Machine::of(World::new());
+    fs::create_dir(machine.world.path("work/served")).unwrap();
+    let token = machine.token("-role admin owner");
+    machine.run("0.0.0.0:0", "");
+    // Though this comes from the same machine.
+    for request in ["GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(machine.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        let reset = ended.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset);
+        assert!((ended.is_ok() || reset) && answer.is_empty(), "{ended:?} {answer:?}");
+    }
+    let mut world = client(&machine, "/home");
+    world.fails("ls", 1, "http://127.0.0.1");
+    world.set("PLAKAR_REPOSITORY", &format!("plakar://{}/home", machine.address()));
+    world.set("PLAKAR_FINGERPRINT", &machine.fingerprint);
+    world.fails("create", 1, "a token is needed");
+    world.set("PLAKAR_TOKEN", &token);
+    world.ok("create");
+    world.write("data/f", noise(1, 1_000_000));
+    world.ok("push data");
+    world.ok("clone here");
+    world.write("data/g", "more");
+    world.ok("on here push data");
+    world.ok("sync from here");
+    assert_eq!(world.ok("check"), "");
+    assert_eq!(world.ok("ls"), world.ok("on here ls"));
+    assert!(!machine.log().contains(&token));
 }

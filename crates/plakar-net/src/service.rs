@@ -167,6 +167,15 @@ impl Service {
         Ok(known.clone().expect("it was opened"))
     }
 
+    /// Forgets a store that is gone, so that what is in its place now is found: such a store lists nothing at all.
+    fn forget_what_is_gone(&self) {
+        let mut known = self.store.lock().expect("no panic while held");
+        if known.as_ref().is_some_and(|store| store.list("none", &mut |_| Ok(())).is_err()) {
+            *known = None;
+            self.usage.forget();
+        }
+    }
+
     /// Uses the store where waiting for it keeps nobody else waiting.
     async fn with_store<T: Send + 'static>(
         self: &Arc<Self>,
@@ -178,11 +187,13 @@ impl Service {
     }
 
     async fn hello(self: &Arc<Self>, creates: bool, guest: &Guest) -> Result<Answer> {
-        if creates {
-            let service = self.clone();
-            let made = spawn_blocking(move || service.store(true).map(drop)).await;
-            made.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))?;
-        }
+        let service = self.clone();
+        let made = spawn_blocking(move || {
+            service.forget_what_is_gone();
+            if creates { service.store(true).map(drop) } else { Ok(()) }
+        });
+        let made = made.await;
+        made.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))?;
         let strong = self.with_store(|store| Ok(store.capabilities().strong_list)).await?;
         let answer = Response::builder()
             .header(STRONG_LIST, if strong { "yes" } else { "no" })

@@ -44,6 +44,11 @@ impl Usage {
         Ok(())
     }
 
+    /// Forgets what was counted: it is another store now.
+    pub fn forget(&self) {
+        self.known().stored = None;
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().expect("no panic while held")
     }

@@ -165,6 +165,27 @@ fn one_repository_is_served_without_a_name() {
 }
 
 #[test]
+fn what_is_put_in_the_place_of_a_repository_is_served_from_then_on() {
+    let machine = Machine::start("-quota 1M");
+    let world = client(&machine, "/home");
+    world.ok("create -no-encryption");
+    world.write("data/f", noise(1, 700_000));
+    world.ok("push data");
+    let listed = world.ok("ls");
+    let served = machine.world.path("work/served");
+    machine.world.shell("cp -a served/home saved && rm -rf served/home").succeeded();
+    world.fails("ls", 10, "there is no repository here");
+    machine.world.shell("cp -a saved served/home").succeeded();
+    assert_eq!(world.ok("ls"), listed);
+    machine.world.shell("rm -rf served/home").succeeded();
+    world.ok("create -no-encryption");
+    assert_eq!(world.ok("ls"), "");
+    world.ok("push data");
+    assert_eq!(world.ok("check"), "");
+    assert!(served.join("home/config").exists());
+}
+
+#[test]
 fn what_is_no_repository_is_not_served() {
     let machine = Machine::start("");
     let served = machine.world.path("work/served");

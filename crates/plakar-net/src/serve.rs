@@ -27,7 +27,7 @@ const STREAMS_MAX: u32 = 64;
 /// and so many connections served.
 const CONNECTIONS_MAX: usize = 1024;
 /// What may be on its way to this side, of one request and of all requests of a connection.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+const WINDOWS: (u32, u32) = (4 << 20, 8 << 20);
 const FRAME_MAX: u32 = 256 << 10;
 /// A server that ends waits so long for the last answers to leave.
 const CALM: Duration = Duration::from_secs(1);

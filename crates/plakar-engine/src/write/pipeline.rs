@@ -1,6 +1,6 @@
 //! From open blocks to stored packs, on several threads, in bounded memory.
 //!
-//! Workers compress and seal; one more thread puts packs. Blocks may arrive in packs in another order
+//! Workers compress and seal; one more thread puts packs, or several where each is waited for. Blocks may arrive in packs in another order
 //! than they were given. The first error stops everything and is returned by the next call.
 
 use crate::block::{BlockSealer, Compression, ItemKind, OpenBlock, SealedBlock};
@@ -16,6 +16,9 @@ use std::thread::JoinHandle;
 
 /// Data and tree blocks of a session that has fewer sealed bytes travel in one mixed pack.
 const MIXED_BYTES_MAX: usize = 4 << 20;
+
+/// So many packs are put at a time where the store is far away: while one is being answered, the next is on its way.
+const PUTS_FAR: usize = 2;
 
 /// So large a piece of memory is never kept by the usual allocator of Linux once it is free. Of smaller ones it learns to keep
 /// as much as they have, twice, for each thread.
@@ -49,7 +52,7 @@ struct Inner {
     spare: Option<Vec<u8>>,
     /// Blocks and packs that are neither in a pack nor stored yet.
     working: usize,
-    /// Full packs that the thread that puts packs has not taken yet.
+    /// Full packs that no thread that puts packs has taken yet.
     waiting: usize,
     stored: Vec<Stored>,
     failed: Option<Error>,
@@ -73,7 +76,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts `workers` sealing threads and one that puts packs.
+    /// Starts `workers` sealing threads and those that put packs.
     pub fn start(
         store: Arc<dyn Store>,
         sealer: Arc<Sealer>,
@@ -92,14 +95,17 @@ impl Pipeline {
         });
         let (blocks, block_queue) = sync_channel::<OpenBlock>(4 * workers);
         let (packs, pack_queue) = sync_channel::<PackWriter>(0);
-        let block_queue = Arc::new(Mutex::new(block_queue));
+        let (block_queue, pack_queue) = (Arc::new(Mutex::new(block_queue)), Arc::new(Mutex::new(pack_queue)));
+        let puts = if shared.store.capabilities().local { 1 } else { PUTS_FAR };
         let mut threads = Vec::new();
         for _ in 0..workers {
             let (shared, queue, packs) = (shared.clone(), block_queue.clone(), packs.clone());
             threads.push(std::thread::spawn(move || seal_blocks(&shared, &queue, &packs, compression)));
         }
-        let also = shared.clone();
-        threads.push(std::thread::spawn(move || put_packs(&also, &pack_queue)));
+        for _ in 0..puts {
+            let (shared, queue) = (shared.clone(), pack_queue.clone());
+            threads.push(std::thread::spawn(move || put_packs(&shared, &queue)));
+        }
         Pipeline { shared, blocks: Some(blocks), packs: Some(packs), threads }
     }
 
@@ -262,7 +268,7 @@ fn add(shared: &Shared, block: SealedBlock) -> Option<PackWriter> {
     full
 }
 
-/// Hands a pack that counts as waiting to the thread that puts packs, once that is free. Whether it is still there.
+/// Hands a pack that counts as waiting to a thread that puts packs, once one is free. Whether there still is one.
 fn hand_over(shared: &Shared, packs: &SyncSender<PackWriter>, pack: PackWriter) -> bool {
     let sent = packs.send(pack).is_ok();
     shared.state.lock().expect("no panic while held").waiting -= 1;
@@ -270,9 +276,11 @@ fn hand_over(shared: &Shared, packs: &SyncSender<PackWriter>, pack: PackWriter) 
     sent
 }
 
-fn put_packs(shared: &Shared, queue: &Receiver<PackWriter>) {
+fn put_packs(shared: &Shared, queue: &Mutex<Receiver<PackWriter>>) {
     let mut memory = Vec::new();
-    while let Ok(pack) = queue.recv() {
+    loop {
+        let pack = queue.lock().expect("no panic while held").recv();
+        let Ok(pack) = pack else { return };
         let _guard = Working { shared, done: false };
         if shared.state.lock().expect("no panic while held").failed.is_some() {
             continue;

@@ -1,6 +1,6 @@
 //! Reading chunks and nodes: found through the index, opened, and proven by their ids.
 
-use crate::block::{Block, ItemId};
+use crate::block::{Block, ItemId, ItemKind};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, NodeId, ObjectHash};
@@ -88,6 +88,10 @@ impl Reader {
         }
     }
 
+    pub(crate) fn base(&self) -> &Unlocked {
+        &self.base
+    }
+
     /// The keys that items are named by.
     pub fn keys(&self) -> &DomainKeys {
         &self.base.keys
@@ -110,6 +114,39 @@ impl Reader {
         places.retain(|place| !state.view.dead(place.pack));
         places.sort_by_key(|place| state.view.bad(place.pack, place.offset));
         if places.is_empty() { Err(item.missing()) } else { Ok(places) }
+    }
+
+    /// Whether requests take so long that what is wanted soon should be asked for together.
+    pub fn is_far(&self) -> bool {
+        !self.base.store.capabilities().local
+    }
+
+    /// Calls `each` with the number of each place, and the block there, in this order. They are read in one request and opened
+    /// one by one; those that are read are not remembered. None where that failed: whoever wants an item of it
+    /// asks for that, then.
+    ///
+    /// # Errors
+    /// What `each` returns.
+    pub fn for_each_block<E>(
+        &self,
+        places: &[(ItemKind, Place)],
+        each: &mut dyn FnMut(usize, Option<Arc<Block>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let known: Vec<_> =
+            places.iter().map(|(_, place)| self.cache().get(&(place.pack, place.offset))).collect();
+        let unknown = places.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let ranges: Vec<_> = unknown.map(|((_, place), _)| range(place)).collect();
+        let sealed = if ranges.is_empty() { Vec::new() } else { self.base.store.get_ranges(&ranges) };
+        let mut sealed = sealed.into_iter();
+        for (number, ((kind, place), known)) in places.iter().zip(known).enumerate() {
+            let read = || {
+                let sealed = sealed.next().expect("each range is answered").ok()?;
+                let object = pack_name(&place.pack);
+                Block::open(*kind, place.epoch, sealed, &self.base.sealer, &object).ok().map(Arc::new)
+            };
+            each(number, known.or_else(read))?;
+        }
+        Ok(())
     }
 
     /// The block at `place`, opened; from the cache if it was read lately.
@@ -149,10 +186,9 @@ impl Reader {
             let (mut wave, mut ranges, mut bytes) = (Vec::new(), Vec::new(), 0);
             while let Some((kind, place)) = places.next_if(|_| bytes < AHEAD_BYTES) {
                 if !self.cache().blocks.contains(&(place.pack, place.offset)) {
-                    let len = place.sealed_len as usize;
-                    ranges.push(Range { name: pack_name(&place.pack), offset: place.offset.into(), len });
+                    ranges.push(range(&place));
                     wave.push((kind, place));
-                    bytes += len;
+                    bytes += place.sealed_len as usize;
                 }
             }
             for ((kind, place), sealed) in wave.into_iter().zip(self.base.store.get_ranges(&ranges)) {
@@ -217,9 +253,9 @@ impl Reader {
     }
 
     fn read_block(&self, item: &ItemId, place: &Place) -> Result<Block> {
-        let name = pack_name(&place.pack);
-        let object = format!("{name}, block at {}", place.offset);
-        let sealed = self.base.store.get_range(&name, place.offset.into(), place.sealed_len as usize)?;
+        let Range { name, offset, len } = range(place);
+        let object = format!("{name}, block at {offset}");
+        let sealed = self.base.store.get_range(&name, offset, len)?;
         Block::open(item.kind, place.epoch, sealed, &self.base.sealer, &object)
     }
 
@@ -293,6 +329,10 @@ impl Reader {
     pub fn chunk(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.with_item(&(*id).into(), &mut |bytes| bytes.to_vec())
     }
+}
+
+fn range(place: &Place) -> Range {
+    Range { name: pack_name(&place.pack), offset: place.offset.into(), len: place.sealed_len as usize }
 }
 
 impl NodeSource for Reader {

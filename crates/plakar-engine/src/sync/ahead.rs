@@ -1,4 +1,4 @@
-//! Reading ahead of a translation, on a thread of its own.
+//! Reading ahead of a translation or a restore, on a thread of its own.
 //!
 //! Cutting, naming and sealing keep the other threads busy; that what they need is read, opened and proven costs as much
 //! again as naming it, and far away it is waited for. What the new tree has and the old one has not is what a translation
@@ -11,9 +11,26 @@ use super::diff::Diff;
 use super::lost::Lost;
 use crate::block::{ItemId, ItemKind};
 use crate::error::Result;
-use crate::tree::NodeId;
+use crate::id::NodeId;
+use crate::read::Reader;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
+
+/// Calls `work`, which reads the tree at `root` with `reader` from front to back. Where the store is far away, its nodes are read
+/// ahead of it, many in one request.
+///
+/// # Errors
+/// What `work` returns.
+pub fn with_tree_ahead<T>(reader: &Reader, root: NodeId, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !reader.is_far() {
+        return work();
+    }
+    let (blocks, stop) = (Blocks::new(reader.base(), reader), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let _ahead = Ahead::begin(scope, &blocks, (root, None), false, &stop);
+        work()
+    })
+}
 
 /// Reads ahead until it is ended or dropped.
 pub struct Ahead<'s, 'e> {
@@ -23,15 +40,15 @@ pub struct Ahead<'s, 'e> {
 }
 
 impl<'s, 'e> Ahead<'s, 'e> {
-    /// Begins to read what the tree at `root` has that the one at `old` has not.
+    /// Begins to read what the tree at `root` has that the one at `old` has not: its nodes, and `chunks` as well if asked to.
     pub fn begin(
         scope: &'s Scope<'s, 'e>,
         blocks: &'e Blocks<'e>,
-        root: NodeId,
-        old: Option<NodeId>,
+        (root, old): (NodeId, Option<NodeId>),
+        chunks: bool,
         stop: &'e AtomicBool,
     ) -> Ahead<'s, 'e> {
-        let thread = scope.spawn(move || read(blocks, root, old, stop));
+        let thread = scope.spawn(move || read(blocks, root, old, chunks, stop));
         Ahead { blocks, stop, thread: Some(thread) }
     }
 
@@ -52,7 +69,13 @@ impl Drop for Ahead<'_, '_> {
     }
 }
 
-fn read(blocks: &Blocks, root: NodeId, old: Option<NodeId>, stop: &AtomicBool) -> Result<()> {
+fn read(
+    blocks: &Blocks,
+    root: NodeId,
+    old: Option<NodeId>,
+    with_chunks: bool,
+    stop: &AtomicBool,
+) -> Result<()> {
     let mut diff = Diff::new(root, old);
     if blocks.are_near() {
         diff = diff.one_by_one();
@@ -67,6 +90,9 @@ fn read(blocks: &Blocks, root: NodeId, old: Option<NodeId>, stop: &AtomicBool) -
             if !blocks.hand_over(node, stop)? {
                 return Ok(());
             }
+        }
+        if !with_chunks {
+            continue;
         }
         if !blocks.are_near() {
             blocks.reader.prefetch(&chunks);

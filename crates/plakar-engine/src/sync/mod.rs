@@ -28,6 +28,7 @@ pub(crate) mod transfer;
 pub(crate) mod translate;
 pub(crate) mod walk;
 
+pub use ahead::with_tree_ahead;
 pub use estimate::{Estimate, estimate};
 pub use plan::{Identity, Plan, Selection};
 
@@ -262,7 +263,8 @@ fn bring(
         let pair = is_held(&held).map(|base| (base.source, base.destination));
         let stop = AtomicBool::new(false);
         return std::thread::scope(|scope| {
-            let ahead = Ahead::begin(scope, &blocks, root.node, pair.map(|(source, _)| source), &stop);
+            let old = pair.map(|(source, _)| source);
+            let ahead = Ahead::begin(scope, &blocks, (root.node, old), true, &stop);
             let (root, lost) = translate::translate(run, &readers, root, pair, &mut moving)?;
             ahead.end()?;
             Ok((root, lost, moving))

@@ -1,7 +1,7 @@
 //! Writing many files at once, their chunks in the order in which they lie in packs.
 
 use crate::target::{Attributes, Problem, TargetDir, TargetFile, What};
-use plakar_engine::block::ItemId;
+use plakar_engine::block::{Block, ItemId};
 use plakar_engine::index::Place;
 use plakar_engine::read::Reader;
 use plakar_engine::tree::{Body, Chunks, Content, Entry, FLAG_SPARSE, Meta, Object, Row};
@@ -17,6 +17,11 @@ const FILES_MAX: usize = 4096;
 const OPEN_MAX: usize = 200;
 /// or directories, of which each is held open.
 const DIRS_MAX: usize = 200;
+
+/// Far away, so many sealed bytes are asked for together,
+const WAVE_BYTES: u64 = 2 << 20;
+/// by so many threads: while some wait, others are sent what they asked for.
+const WAVES_FAR: usize = 4;
 
 /// A file to be written.
 pub struct FileJob {
@@ -145,6 +150,11 @@ impl Batch {
     /// # Errors
     /// Only what is about the whole run, such as a store that cannot be reached.
     pub fn write(self, reader: &Reader, workers: usize) -> Result<Vec<Outcome>> {
+        let rows = self.jobs.iter().flat_map(|job| &job.rows);
+        let asked: Vec<_> = rows.map(|row| ItemId::from(row.id)).collect();
+        if reader.is_far() {
+            reader.prefetch(&asked);
+        }
         let mut wants = Vec::new();
         let mut open: Vec<Open> = Vec::with_capacity(self.jobs.len());
         for (number, job) in self.jobs.iter().enumerate() {
@@ -169,8 +179,8 @@ impl Batch {
             open.push(Open { job, left, state: Mutex::new(state) });
         }
         wants.sort_by_key(|want| (want.place.pack, want.place.offset, want.place.ordinal));
-        let groups: Vec<&[Want]> =
-            wants.chunk_by(|a, b| (a.place.pack, a.place.offset) == (b.place.pack, b.place.offset)).collect();
+        let groups = groups(&wants);
+        let waves = waves(&groups, reader.is_far());
         let whole: Vec<usize> =
             (0..open.len()).filter(|n| open[*n].left.load(Ordering::Relaxed) == 0).collect();
         let next = AtomicUsize::new(0);
@@ -180,8 +190,8 @@ impl Batch {
             let result = if at < whole.len() {
                 write_inline(&open[whole[at]]);
                 Ok(())
-            } else if let Some(group) = groups.get(at - whole.len()) {
-                write_group(reader, group, &open)
+            } else if let Some(wave) = waves.get(at - whole.len()) {
+                for_each_block(reader, wave, &mut |group, block| write_group(reader, group, block, &open))
             } else {
                 return;
             };
@@ -192,7 +202,7 @@ impl Batch {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..workers.min(groups.len() + whole.len()) {
+            for _ in 1..threads(reader, workers).min(waves.len() + whole.len()) {
                 scope.spawn(work);
             }
             work();
@@ -221,15 +231,50 @@ fn write_inline(open: &Open) {
     }
 }
 
-/// Fetches one block and writes everything that is wanted out of it.
-fn write_group(reader: &Reader, group: &[Want], open: &[Open]) -> Result<()> {
-    let block = reader.block(&group[0].item, &group[0].place).ok();
+/// What is wanted of one block.
+type Group<'a> = &'a [Want];
+
+/// What is wanted, by blocks; `wants` are sorted.
+fn groups(wants: &[Want]) -> Vec<Group<'_>> {
+    wants.chunk_by(|a, b| (a.place.pack, a.place.offset) == (b.place.pack, b.place.offset)).collect()
+}
+
+/// What is asked for together.
+fn waves<'g, 'w>(groups: &'g [Group<'w>], far: bool) -> Vec<&'g [Group<'w>]> {
+    if !far {
+        return groups.chunks(1).collect();
+    }
+    let mut bytes = 0;
+    let joins = |group: &Group, _: &Group| {
+        bytes += u64::from(group[0].place.sealed_len);
+        let more = bytes < WAVE_BYTES;
+        bytes = if more { bytes } else { 0 };
+        more
+    };
+    groups.chunk_by(joins).collect()
+}
+
+fn threads(reader: &Reader, workers: usize) -> usize {
+    if reader.is_far() { workers.max(WAVES_FAR) } else { workers }
+}
+
+type EachBlock<'a, E> = dyn FnMut(Group, Option<Arc<Block>>) -> Result<(), E> + 'a;
+
+/// Fetches the blocks of a wave, and calls `each` with each; none is one that could not be read.
+fn for_each_block<E>(reader: &Reader, wave: &[Group], each: &mut EachBlock<'_, E>) -> Result<(), E> {
+    if let [group] = wave {
+        return each(group, reader.block(&group[0].item, &group[0].place).ok());
+    }
+    let places: Vec<_> = wave.iter().map(|group| (group[0].item.kind, group[0].place)).collect();
+    reader.for_each_block(&places, &mut |number, block| each(wave[number], block))
+}
+
+/// Writes everything that is wanted out of a block.
+fn write_group(reader: &Reader, group: Group, block: Option<Arc<Block>>, open: &[Open]) -> Result<()> {
     for want in group {
         let open = &open[want.job];
         let use_it = &mut |bytes: &[u8]| write_chunk(open, want, bytes);
-        let direct =
-            block.as_ref().and_then(|b| b.item(want.place.ordinal.into(), &want.item, reader.keys()));
-        let result = match direct {
+        let result = match direct(want, block.as_deref(), reader) {
             Some(bytes) => {
                 use_it(bytes);
                 Ok(())
@@ -254,6 +299,11 @@ fn write_group(reader: &Reader, group: &[Want], open: &[Open]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The bytes that are wanted of a block, proven.
+fn direct<'b>(want: &Want, block: Option<&'b Block>, reader: &Reader) -> Option<&'b [u8]> {
+    block?.item(want.place.ordinal.into(), &want.item, reader.keys())
 }
 
 fn write_chunk(open: &Open, want: &Want, bytes: &[u8]) {
@@ -407,6 +457,9 @@ fn write_window(
     rows: &[(u64, Row)],
     workers: usize,
 ) -> std::result::Result<(), Failed> {
+    if reader.is_far() {
+        reader.prefetch(&rows.iter().map(|(_, row)| ItemId::from(row.id)).collect::<Vec<_>>());
+    }
     let mut wants = Vec::with_capacity(rows.len());
     for (offset, row) in rows {
         let item = ItemId::from(row.id);
@@ -414,27 +467,31 @@ fn write_window(
         wants.push(Want { place, item, job: 0, offset: *offset, row: *row });
     }
     wants.sort_by_key(|want| (want.place.pack, want.place.offset, want.place.ordinal));
-    let groups: Vec<&[Want]> =
-        wants.chunk_by(|a, b| (a.place.pack, a.place.offset) == (b.place.pack, b.place.offset)).collect();
+    let groups = groups(&wants);
+    let waves = waves(&groups, reader.is_far());
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
+    let write_all = |group: Group, block: Option<Arc<Block>>| {
+        group.iter().try_for_each(|want| {
+            let write = &mut |bytes: &[u8]| write_row(file, sparse, want.offset, &want.row, bytes);
+            let written = match direct(want, block.as_deref(), reader) {
+                Some(bytes) => write(bytes),
+                None => reader.with_item(&want.item, write).map_err(Failed::Stored)?,
+            };
+            written.map_err(Failed::Target)
+        })
+    };
     let work = || {
-        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for want in *group {
-                let write = &mut |bytes: &[u8]| write_row(file, sparse, want.offset, &want.row, bytes);
-                let result = match reader.with_item(&want.item, write) {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(e)) => Failed::Target(e),
-                    Err(e) => Failed::Stored(e),
-                };
-                failure.lock().expect("no panic while held").get_or_insert(result);
+        while let Some(wave) = waves.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(e) = for_each_block(reader, wave, &mut |group, block| write_all(group, block)) {
+                failure.lock().expect("no panic while held").get_or_insert(e);
                 next.store(usize::MAX / 2, Ordering::Relaxed);
                 return;
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..workers.min(groups.len()) {
+        for _ in 1..threads(reader, workers).min(waves.len()) {
             scope.spawn(work);
         }
         work();

@@ -13,6 +13,7 @@ mod batch;
 use crate::target::{Attributes, OwnerPolicy, Problem, Target, TargetDir, What};
 use batch::{Batch, FileJob};
 use plakar_engine::read::Reader;
+use plakar_engine::sync::with_tree_ahead;
 use plakar_engine::tree::node::decode_xattrs;
 use plakar_engine::tree::{
     Content, Device, Directory, Entry, FLAG_ANCESTOR, FLAG_BARE, FLAG_CHANGED, FLAG_UNREADABLE, Kind, Meta,
@@ -112,17 +113,28 @@ pub fn restore(
             }
         }
     }
-    match entry {
-        None => run.children(&into, &root.node)?,
-        Some(Entry { content: Content::Directory(subtree), .. }) if rebase => {
-            let entry = find_path(reader, root, path)?.expect("it was there a moment ago");
-            run.children(&into, &subtree.node)?;
-            run.waiting.push(Waiting::new(&into, entry));
+    let beneath = match &entry {
+        None => Some(root.node),
+        Some(Entry { content: Content::Directory(subtree), .. }) => Some(subtree.node),
+        Some(_) => None,
+    };
+    let work = || {
+        match entry {
+            None => run.children(&into, &root.node)?,
+            Some(Entry { content: Content::Directory(subtree), .. }) if rebase => {
+                let entry = find_path(reader, root, path)?.expect("it was there a moment ago");
+                run.children(&into, &subtree.node)?;
+                run.waiting.push(Waiting::new(&into, entry));
+            }
+            Some(entry) => run.entry(&Arc::new(into), entry)?,
         }
-        Some(entry) => run.entry(&Arc::new(into), entry)?,
+        run.flush()?;
+        Ok(run.done)
+    };
+    match beneath {
+        Some(node) => with_tree_ahead(reader, node, work),
+        None => work(),
     }
-    run.flush()?;
-    Ok(run.done)
 }
 
 /// A restore in progress.

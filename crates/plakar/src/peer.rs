@@ -10,7 +10,7 @@ use crate::passphrase::Source;
 use crate::repo::{self, Place, Purpose};
 use plakar_engine::Error;
 use plakar_engine::repository::{Locked, Repository, Unlocked};
-use plakar_store::{ReadStore, Store};
+use plakar_store::Store;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -56,15 +56,14 @@ impl Peer {
         let locked = Locked::open(store.clone()).map_err(|e| with_hint(e.into(), &location, purpose))?;
         refuse_itself(place, &location, &locked, &name)?;
         let store = kept::keeping(context, store, &location, &locked)?;
-        let readable: Arc<dyn ReadStore> = store.clone();
-        let locked = locked.through(readable.clone());
+        let locked = locked.through(store.clone());
         context.local.refuse_downgrade(&location, locked.is_encrypted())?;
         let source = Source::of_peer(secrets.keyfile, secrets.command, &name);
         let source = match context.secret(typed)?.filter(|_| source.may_try_again()) {
             Some(configured) => configured,
             None => source,
         };
-        let unlocked = unlock(context, place, locked, &readable, &name, &source)?;
+        let unlocked = unlock(context, place, &locked, &name, &source)?;
         repo::meet(context, &location, &unlocked, purpose)?;
         let repository = unlocked.open()?;
         for what in repository.damaged() {
@@ -112,8 +111,7 @@ fn refuse_itself(place: &Place, location: &Location, locked: &Locked, name: &str
 fn unlock(
     context: &Context,
     place: &Place,
-    locked: Locked,
-    store: &Arc<dyn ReadStore>,
+    locked: &Locked,
     name: &str,
     source: &Source,
 ) -> Result<Unlocked> {
@@ -127,11 +125,11 @@ fn unlock(
         Err(e) => return Err(e.into()),
     }
     if source.may_try_again()
-        && let Some(unlocked) = unlock_silently(place, store)?
+        && let Some(unlocked) = unlock_silently(place, locked)?
     {
         return Ok(unlocked);
     }
-    let (unlocked, _) = repo::try_passphrases(context, store, source).map_err(|failure| {
+    let (unlocked, _) = repo::try_passphrases(context, locked, source).map_err(|failure| {
         let Failure { code, what, hint } = failure;
         // A wrong one is told with the place where it was tried.
         let is_named = code == Code::WrongPassphrase;
@@ -142,9 +140,9 @@ fn unlock(
 }
 
 /// Before anybody is asked: many use one passphrase for all their repositories.
-fn unlock_silently(place: &Place, store: &Arc<dyn ReadStore>) -> Result<Option<Unlocked>> {
+fn unlock_silently(place: &Place, locked: &Locked) -> Result<Option<Unlocked>> {
     for passphrase in place.passphrase.iter().cloned().chain(Source::environment()) {
-        match Locked::open(store.clone())?.unlock(Some(&passphrase)) {
+        match locked.unlock(Some(&passphrase)) {
             Ok(unlocked) => return Ok(Some(unlocked)),
             Err(Error::WrongPassphrase(_)) => {}
             Err(e) => return Err(e.into()),

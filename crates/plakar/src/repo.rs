@@ -10,8 +10,8 @@ use plakar_engine::Error;
 use plakar_engine::crypto::seal::Suite;
 use plakar_engine::repository::records::{Config, Replica};
 use plakar_engine::repository::{Locked, Repository, Unlocked};
+use plakar_store::Store;
 use plakar_store::wrap::Counting;
-use plakar_store::{ReadStore, Store};
 use std::sync::Arc;
 
 /// What a repository is opened for.
@@ -86,14 +86,14 @@ pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
     let locked = Locked::open(store.clone())?;
     let encrypted = locked.is_encrypted();
     let store = kept::keeping(context, store, &location, &locked)?;
+    let locked = locked.through(store.clone());
     // Before a passphrase is asked for, let alone anything written.
     context.local.refuse_downgrade(&location, encrypted)?;
     let (unlocked, passphrase) = match encrypted {
-        false => (Locked::open(store.clone())?.unlock(None)?, None),
+        false => (locked.unlock(None)?, None),
         true => {
-            let readable: Arc<dyn ReadStore> = store.clone();
             let (unlocked, passphrase) =
-                try_passphrases(context, &readable, &context.passphrase(context.named()?)?)?;
+                try_passphrases(context, &locked, &context.passphrase(context.named()?)?)?;
             (unlocked, Some(passphrase))
         }
     };
@@ -145,14 +145,14 @@ pub fn mind_twin(context: &Context, twin: &Location, original: &Location, purpos
 /// Unlocks an encrypted repository with what comes from `source`, as often as somebody there may try.
 pub fn try_passphrases(
     context: &Context,
-    store: &Arc<dyn ReadStore>,
+    locked: &Locked,
     source: &Source,
 ) -> Result<(Unlocked, Passphrase)> {
     let mut tries = if source.may_try_again() { TRIES } else { 1 };
     loop {
         tries -= 1;
         let passphrase = source.get()?;
-        match Locked::open(store.clone())?.unlock(Some(&passphrase)) {
+        match locked.unlock(Some(&passphrase)) {
             Ok(unlocked) => return Ok((unlocked, passphrase)),
             Err(e @ Error::WrongPassphrase(_)) if tries > 0 => context.output.warning(&e.to_string()),
             Err(e) => return Err(e.into()),

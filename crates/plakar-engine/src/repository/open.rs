@@ -109,7 +109,7 @@ impl Locked {
     ///
     /// # Errors
     /// [`Error::NeedsPassphrase`], [`Error::WrongPassphrase`], [`Error::Damaged`] when something is not authentic.
-    pub fn unlock(self, passphrase: Option<&[u8]>) -> Result<Unlocked> {
+    pub fn unlock(&self, passphrase: Option<&[u8]>) -> Result<Unlocked> {
         if !self.is_encrypted() {
             return self.unlock_by(None);
         }
@@ -123,14 +123,14 @@ impl Locked {
     ///
     /// # Errors
     /// As [`unlock`](Self::unlock); [`Error::WrongPassphrase`] when it is of another domain.
-    pub fn unlock_like(self, other: &Unlocked) -> Result<Unlocked> {
+    pub fn unlock_like(&self, other: &Unlocked) -> Result<Unlocked> {
         if other.config.domain != self.config.domain {
             return Err(Error::WrongPassphrase(self.store.location()));
         }
         self.unlock_by(other.key.clone())
     }
 
-    fn unlock_by(self, key: Option<RepositoryKey>) -> Result<Unlocked> {
+    fn unlock_by(&self, key: Option<RepositoryKey>) -> Result<Unlocked> {
         let domain = self.config.domain;
         let chunker = self.config.chunker().expect("opening refused what it does not know");
         let (secret, sealer, key) = if self.is_encrypted() {
@@ -149,9 +149,9 @@ impl Locked {
         let keys = DomainKeys::new(&secret);
         let chunker = Chunker::new(&chunker, &keys.chunker);
         Ok(Unlocked {
-            store: self.store,
-            replica: self.replica,
-            config: self.config,
+            store: self.store.clone(),
+            replica: self.replica.clone(),
+            config: self.config.clone(),
             key,
             keys: Arc::new(keys),
             sealer: Arc::new(sealer),

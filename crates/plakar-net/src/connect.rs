@@ -1,5 +1,6 @@
 //! What carries the bytes between a client and a server.
 
+use plakar_store::Bandwidth;
 use std::ffi::OsString;
 use std::io;
 use std::pin::Pin;
@@ -36,6 +37,11 @@ pub trait Connect: Send + Sync {
     /// What is asked for over it: the only store that there is, unless something else is said.
     fn address(&self) -> Address {
         Address { base: "http://plakar".into(), token: None }
+    }
+
+    /// How fast it may be.
+    fn bandwidth(&self) -> Bandwidth {
+        Bandwidth::default()
     }
 
     /// What reached nobody, for messages.

@@ -17,8 +17,10 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_MAX: Duration = Duration::from_secs(60);
 /// Whoever answers at all answers so soon.
 const GREETING_MAX: Duration = Duration::from_secs(20);
-/// What may be on its way to this side, of one answer and of all of them.
+/// What may be on its way to this side, of one answer and of all of them,
 const WINDOWS: (u32, u32) = (8 << 20, 32 << 20);
+/// and at most what comes in so many seconds at the pace that is allowed, so that what is not paced is not behind much.
+const WINDOW_SECONDS: u64 = 10;
 const FRAME_MAX: u32 = 256 << 10;
 
 /// A connection that is there, or can be made.
@@ -56,6 +58,12 @@ impl Link {
         answer.map_err(|e| with_causes(&e))
     }
 
+    fn windows(&self) -> (u32, u32) {
+        let Some(pace) = self.connect.bandwidth().download else { return WINDOWS };
+        let most = u32::try_from(pace.bytes_per_second() * WINDOW_SECONDS).unwrap_or(u32::MAX).max(FRAME_MAX);
+        (WINDOWS.0.min(most), WINDOWS.1.min(most))
+    }
+
     async fn sender(&self) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
         // Held while connecting: one connection is enough for all.
         let mut open = self.open.lock().await;
@@ -65,20 +73,20 @@ impl Link {
             return Ok((*number, sender.clone()));
         }
         let stream = self.connect.connect().await.map_err(|e| e.to_string())?;
-        let greeted = timeout(GREETING_MAX, greet(stream)).await;
+        let greeted = timeout(GREETING_MAX, greet(stream, self.windows())).await;
         let sender = greeted.unwrap_or_else(|_| Err("it does not answer".into()))?;
         *open = (open.0 + 1, Some(sender.clone()));
         Ok((open.0, sender))
     }
 }
 
-async fn greet(stream: Box<dyn Stream>) -> Result<SendRequest<Full<Bytes>>, String> {
+async fn greet(stream: Box<dyn Stream>, windows: (u32, u32)) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_MAX)
-        .initial_stream_window_size(WINDOWS.0)
-        .initial_connection_window_size(WINDOWS.1)
+        .initial_stream_window_size(windows.0)
+        .initial_connection_window_size(windows.1)
         .max_frame_size(FRAME_MAX)
         .handshake(TokioIo::new(stream))
         .await

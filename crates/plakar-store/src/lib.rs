@@ -28,6 +28,7 @@ mod error;
 mod memory;
 mod model;
 mod name;
+mod pace;
 pub mod wrap;
 
 pub use conformance::conformance;
@@ -36,6 +37,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryStore;
 pub use model::answers_as_memory_does;
 pub use name::Name;
+pub use pace::{Bandwidth, Pace};
 
 /// What a listing says of one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use plakar_engine::retention::Age;
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// A command line.
@@ -50,6 +51,12 @@ pub struct Globals {
     /// Keep at most so much of repositories elsewhere [default: 1GiB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = units::size)]
     pub cache_size: Option<u64>,
+    /// Send at most so much a second to repositories elsewhere
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::rate)]
+    pub limit_upload: Option<NonZeroU64>,
+    /// Fetch at most so much a second from them
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::rate)]
+    pub limit_download: Option<NonZeroU64>,
     /// Use so many cores [default: all]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpu: Option<u32>,

@@ -10,10 +10,11 @@ use crate::passphrase::Source;
 use plakar_engine::tree::Time;
 use plakar_fs::Owners;
 use plakar_store::wrap::Counting;
-use plakar_store::{ReadStore, Store};
+use plakar_store::{Bandwidth, Pace, ReadStore, Store};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -44,6 +45,8 @@ pub struct Context {
     pub reads_past: bool,
     /// How much of them may be kept, if somebody said so.
     pub cache_bytes: Option<u64>,
+    /// How fast stores elsewhere may be spoken with.
+    pub bandwidth: Bandwidth,
     /// Those of which something is kept, and in which folder.
     pub kept: RefCell<Vec<(PathBuf, Keeping)>>,
     /// It was told that nothing can be kept.
@@ -74,6 +77,10 @@ impl Context {
             counting: RefCell::default(),
             reads_past,
             cache_bytes: globals.cache_size,
+            bandwidth: Bandwidth {
+                upload: pace(globals.limit_upload),
+                download: pace(globals.limit_download),
+            },
             kept: RefCell::default(),
             told_of_kept: Cell::default(),
             configuration: OnceCell::new(),
@@ -143,6 +150,10 @@ impl Context {
             self.output.aside("trace", value, &text);
         }
     }
+}
+
+fn pace(bytes_per_second: Option<NonZeroU64>) -> Option<Arc<Pace>> {
+    bytes_per_second.map(|rate| Arc::new(Pace::new(rate)))
 }
 
 /// Now.

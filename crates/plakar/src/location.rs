@@ -9,7 +9,7 @@ use crate::format;
 use crate::ssh::{self, Ssh};
 use crate::url::Url;
 use plakar_engine::Error;
-use plakar_store::{DirStore, ErrorKind, Store};
+use plakar_store::{Bandwidth, DirStore, ErrorKind, Store};
 use plakar_store_sqlite::SqliteStore;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -153,8 +153,8 @@ impl Location {
     ///
     /// # Errors
     /// With [`Code::NoRepository`] when there is none.
-    pub fn open(&self) -> Result<(Arc<dyn Store>, Location)> {
-        let opened = self.open_store();
+    pub fn open(&self, bandwidth: &Bandwidth) -> Result<(Arc<dyn Store>, Location)> {
+        let opened = self.open_store(bandwidth);
         opened.map_err(|e| match e.kind() {
             ErrorKind::NotFound => Failure::from(Error::NoRepository(self.to_string())),
             ErrorKind::Foreign => match self {
@@ -170,7 +170,7 @@ impl Location {
     }
 
     /// As [`open`](Self::open), with the store's own errors.
-    pub fn open_store(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+    pub fn open_store(&self, bandwidth: &Bandwidth) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
                 let store = DirStore::open(path)?;
@@ -182,8 +182,8 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
-            Location::Ssh(ssh) => Ok((Arc::new(ssh.open()?), self.clone())),
-            Location::Server(url) => Ok((Arc::new(url.open()?), self.clone())),
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.open(bandwidth)?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.open(bandwidth)?), self.clone())),
         }
     }
 
@@ -191,7 +191,7 @@ impl Location {
     ///
     /// # Errors
     /// Of the kind `Exists` when something is there.
-    pub fn create(&self) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
                 let store = DirStore::create(path)?;
@@ -203,8 +203,8 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
-            Location::Ssh(ssh) => Ok((Arc::new(ssh.create()?), self.clone())),
-            Location::Server(url) => Ok((Arc::new(url.create()?), self.clone())),
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.create(bandwidth)?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.create(bandwidth)?), self.clone())),
         }
     }
 }

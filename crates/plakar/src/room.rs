@@ -14,22 +14,22 @@ use std::sync::Arc;
 const PACK_BYTES_SQLITE: u32 = 4 << 20;
 
 /// Looks whether something is in the way, before a passphrase is asked for or anything is made.
-pub fn refuse_unless_free(place: &Location) -> Result<()> {
+pub fn refuse_unless_free(context: &Context, place: &Location) -> Result<()> {
     match place {
         Location::Folder(path) => match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(false) => Err(occupied(place)),
+            Ok(false) => Err(occupied(context, place)),
             // What else is wrong shows when it is made.
             _ => Ok(()),
         },
-        Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(place)),
+        Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(context, place)),
         // What is elsewhere tells when it is made.
         Location::Sqlite(_) | Location::Ssh(_) | Location::Server(_) => Ok(()),
     }
 }
 
 /// What to say of a place that is not free.
-pub fn occupied(place: &Location) -> Failure {
-    let (store, _) = match place.open() {
+pub fn occupied(context: &Context, place: &Location) -> Failure {
+    let (store, _) = match place.open(&context.bandwidth) {
         Ok(opened) => opened,
         Err(_) => return something(place),
     };
@@ -54,26 +54,26 @@ fn something(place: &Location) -> Failure {
 
 /// Makes an empty store. Also returns where it is, absolute.
 pub fn make(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
-    let (store, place) = place.create().map_err(|e| cannot(place, e))?;
+    let (store, place) = place.create(&context.bandwidth).map_err(|e| cannot(context, place, e))?;
     Ok((repo::watched(store, context), place))
 }
 
 /// Makes an empty store for a clone, or opens one where a clone was begun. Whether it was this one, cloning will tell.
 pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
-    let (store, at) = match place.create() {
+    let (store, at) = match place.create(&context.bandwidth) {
         Err(e) if e.kind() == ErrorKind::Exists => {
-            let (store, at) = place.open().map_err(|_| something(place))?;
+            let (store, at) = place.open(&context.bandwidth).map_err(|_| something(place))?;
             let begun = match Locked::open(store.clone()) {
                 Err(Error::Unfinished(_)) => true,
                 Err(Error::NoRepository(_)) => is_as_good_as_empty(&at, &*store),
                 _ => false,
             };
             if !begun {
-                return Err(occupied(place));
+                return Err(occupied(context, place));
             }
             (store, at)
         }
-        created => created.map_err(|e| cannot(place, e))?,
+        created => created.map_err(|e| cannot(context, place, e))?,
     };
     Ok((repo::watched(store, context), at))
 }
@@ -102,9 +102,9 @@ fn is_temporary(name: &[u8]) -> bool {
 }
 
 /// Why a store could not be made.
-fn cannot(place: &Location, error: plakar_store::Error) -> Failure {
+fn cannot(context: &Context, place: &Location, error: plakar_store::Error) -> Failure {
     match error.kind() {
-        ErrorKind::Exists => occupied(place),
+        ErrorKind::Exists => occupied(context, place),
         ErrorKind::NotFound if matches!(place, Location::Server(_)) => {
             Failure::failed(format!("{place}: the server has no place for a repository of this name"))
         }

@@ -4,7 +4,8 @@
 //! that begins with `~/` is in the home directory there. Keys, jump hosts and names of hosts are those of the user's
 //! configuration of ssh; `PLAKAR_SSH` names another program than `ssh`, `PLAKAR_REMOTE` another than `plakar` there.
 
-use plakar_net::{NetStore, Patience, Program};
+use plakar_net::{Connect, NetStore, Paced, Patience, Program};
+use plakar_store::Bandwidth;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -63,17 +64,21 @@ impl Ssh {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self) -> plakar_store::Result<NetStore> {
-        NetStore::open(Box::new(self.program()), self.shown(), Patience::default())
+    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
+        NetStore::open(self.way(bandwidth), self.shown(), Patience::default())
     }
 
     /// Makes an empty store there.
-    pub fn create(&self) -> plakar_store::Result<NetStore> {
-        NetStore::create(Box::new(self.program()), self.shown(), Patience::default())
+    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
+        NetStore::create(self.way(bandwidth), self.shown(), Patience::default())
     }
 
     fn shown(&self) -> String {
         self.name.to_string_lossy().replace('\n', "\\x0a")
+    }
+
+    fn way(&self, bandwidth: &Bandwidth) -> Box<dyn Connect> {
+        Box::new(Paced::new(Box::new(self.program()), bandwidth.clone()))
     }
 
     fn program(&self) -> Program {

@@ -1,5 +1,7 @@
 //! Sizes and durations as they are typed.
 
+use std::num::NonZeroU64;
+
 /// A number of bytes: `500`, `500k`, `1.5G`, `2GiB`. Letters count in thousands, with `iB` in 1,024s.
 ///
 /// # Errors
@@ -16,6 +18,19 @@ pub fn size(typed: &str) -> Result<u64, String> {
     let power = letters.iter().position(|known| *known == letter).filter(|power| base < 1024.0 || *power > 0);
     let bytes = number * base.powi(power.ok_or_else(what)? as i32);
     if bytes <= 2f64.powi(63) { Ok(bytes as u64) } else { Err(what()) }
+}
+
+/// The least that a connection needs to be told from one that does not answer.
+const RATE_MIN: u64 = 16_000;
+
+/// A number of bytes a second, written as [`size`].
+///
+/// # Errors
+/// A sentence for the user.
+pub fn rate(typed: &str) -> Result<NonZeroU64, String> {
+    let bytes = size(typed)?;
+    let enough = NonZeroU64::new(bytes).filter(|_| bytes >= RATE_MIN);
+    enough.ok_or_else(|| format!("{typed} a second is too little: at least 16k are needed"))
 }
 
 /// A number of seconds: `90s`, `15m`, `12h`, `7d`, `2w`; `0` needs no unit.

@@ -8,8 +8,8 @@
 //! `PLAKAR_TOKEN_FILE`: words apart from each other, a `HOST:PORT=TOKEN` for one server, a token alone for all others.
 
 use crate::pins::Pins;
-use plakar_net::{Address, Connect, Connecting, NetStore, Patience, Tcp, Tls, is_plain};
-use plakar_store::{Error, ErrorKind};
+use plakar_net::{Address, Connect, Connecting, NetStore, Paced, Patience, Tcp, Tls, is_plain};
+use plakar_store::{Bandwidth, Error, ErrorKind};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::IpAddr;
@@ -88,22 +88,22 @@ impl Url {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self) -> plakar_store::Result<NetStore> {
-        self.reach(NetStore::open)
+    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
+        self.reach(NetStore::open, bandwidth)
     }
 
     /// Makes an empty store there.
-    pub fn create(&self) -> plakar_store::Result<NetStore> {
-        self.reach(NetStore::create)
+    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
+        self.reach(NetStore::create, bandwidth)
     }
 
-    fn reach(&self, greet: Greet) -> plakar_store::Result<NetStore> {
+    fn reach(&self, greet: Greet, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
         let (server, location) = (self.server(), self.name.to_string_lossy().into_owned());
         let token = token_for(&server, &tokens()?);
         let failed = |e| Error::io(location.clone(), e);
         let scheme = if self.scheme == Scheme::Http { "http" } else { "https" };
         let address = Address { base: format!("{scheme}://{server}{}", self.path), token };
-        let way = |inner| Box::new(Way { inner, address });
+        let way = |inner| Box::new(Paced::new(Box::new(Way { inner, address }), bandwidth.clone()));
         match self.scheme {
             Scheme::Http => greet(way(Box::new(Tcp(server))), location, Patience::default()),
             Scheme::Https => {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub fn run(context: &Context, args: &Create) -> Result<Code> {
     let places = places(context, args)?;
     for place in &places {
-        room::refuse_unless_free(place)?;
+        room::refuse_unless_free(context, place)?;
     }
     if let Some(peer) = &args.like {
         return create_like_peer(context, peer, &places);

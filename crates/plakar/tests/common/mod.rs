@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 pub mod copies;
 pub mod inject;
+pub mod machine;
 pub mod tree;
 
 /// A home directory, and somewhere to work.

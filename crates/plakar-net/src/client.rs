@@ -4,7 +4,7 @@ use crate::body::{Answered, Cut};
 use crate::connect::{Address, Connect};
 use crate::door::Role;
 use crate::link::Link;
-use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, LINE_MAX, Line, ROLE, STRONG_LIST};
+use crate::wire::{self, BLAKE3, ERROR, Folder, HERE, LENGTH, LINE_MAX, Line, ROLE, STRONG_LIST};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::HeaderMap;
@@ -236,6 +236,33 @@ impl NetStore {
     }
 }
 
+/// The state of a folder, of which something is known.
+fn folder_in(answer: &mut Answered, prefix: &str, known: &[Listed]) -> Tried<Vec<Listed>> {
+    let none = || Trouble::from(Cut::from("the answer is no state of folders"));
+    let mut line = Vec::new();
+    answer.line(LINE_MAX, &mut line)?;
+    let mut state = match &line[..] {
+        wire::ALL => Vec::new(),
+        wire::AFTER => known.to_vec(),
+        _ => return Err(none()),
+    };
+    let before = state.len();
+    loop {
+        answer.line(LINE_MAX, &mut line)?;
+        match wire::read_line(&line) {
+            Some(Line::Listed(one)) if one.name.as_str().starts_with(prefix) => {
+                // Sorted, so that none is told twice.
+                if state.last().is_some_and(|last| last.name >= one.name) || state.len() == wire::STATE_MAX {
+                    return Err(none());
+                }
+                state.push(one);
+            }
+            Some(Line::End(count)) if count == (state.len() - before) as u64 => return Ok(state),
+            _ => return Err(none()),
+        }
+    }
+}
+
 fn object_path(name: &Name) -> String {
     format!("objects/{name}")
 }
@@ -334,6 +361,33 @@ impl ReadStore for NetStore {
                 }
             }
         })
+    }
+
+    fn list_at_once(&self, prefixes: &[&str], known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        let own = |prefix: &str| -> Vec<Listed> {
+            known.iter().filter(|one| one.name.as_str().starts_with(prefix)).cloned().collect()
+        };
+        let known: Vec<_> = prefixes.iter().map(|prefix| own(prefix)).collect();
+        let folders = prefixes.iter().zip(&known).map(|(prefix, known)| Folder::of(prefix, known));
+        let body = Bytes::from(wire::write_folders(&folders.collect::<Vec<_>>()));
+        let state = self.persist("state", || {
+            let (_, mut answer) = self.ask(&Method::POST, "state", "state", &[], body.clone())?;
+            let mut state = Vec::new();
+            for (prefix, known) in prefixes.iter().zip(&known) {
+                state.extend(folder_in(&mut answer, prefix, known)?);
+            }
+            answer.end()?;
+            Ok(state)
+        });
+        match state {
+            Ok(mut state) => {
+                state.sort();
+                Ok(Some(state))
+            }
+            // Then it is listed piece by piece.
+            Err(e) if e.kind() == ErrorKind::TooLarge => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

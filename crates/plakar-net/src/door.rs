@@ -75,7 +75,7 @@ const APPENDED: [&str; 3] = ["log/", "index/", "packs/"];
 /// The role that a request asks for.
 pub fn asks_for(method: &Method, what: &str, object: Option<&Name>) -> Role {
     match (method.as_str(), what, object) {
-        ("GET" | "HEAD", ..) | ("POST", "ranges", _) => Role::Read,
+        ("GET" | "HEAD", ..) | ("POST", "ranges" | "state", _) => Role::Read,
         ("POST", "barrier", _) => Role::Append,
         // Under the name of their hash nothing can be put in the way of anybody.
         ("PUT", "objects", Some(name))
@@ -112,6 +112,7 @@ mod tests {
             assert_eq!(asked("GET", path), Role::Read, "{path}");
         }
         assert_eq!((asked("HEAD", "objects/a"), asked("POST", "ranges")), (Role::Read, Role::Read));
+        assert_eq!(asked("POST", "state"), Role::Read);
         assert_eq!(asked("POST", "barrier"), Role::Append);
         for path in [format!("log/t-{hash}"), format!("index/{hash}"), format!("packs/ab/{hash}")] {
             assert_eq!(asked("PUT", &format!("objects/{path}")), Role::Append, "{path}");

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request, Response, StatusCode};
-use plakar_store::{Error, ErrorKind, Name, Result, Store};
+use plakar_store::{Error, ErrorKind, Listed, Name, Result, Store, at_one_moment};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -145,6 +145,7 @@ impl Service {
             ("DELETE", "objects", Some(name)) => self.delete(name).await,
             ("POST", "barrier", _) => self.with_store(|store| store.barrier()).await.map(|()| done()),
             ("POST", "ranges", _) => self.ranges(request).await,
+            ("POST", "state", _) => self.state(request).await,
             ("GET", "list", _) => {
                 match query.strip_prefix("prefix=").filter(|prefix| wire::is_prefix(prefix)) {
                     Some(prefix) => self.list(prefix.to_owned()).await,
@@ -307,6 +308,37 @@ impl Service {
             line.clear();
             wire::write_end(count, &mut line);
             out.write(&line)?;
+            out.flush()
+        }))
+    }
+
+    async fn state(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer> {
+        let body = self.read(request.into_body(), (wire::FOLDERS_MAX * wire::LINE_MAX) as u64).await?;
+        let Some(folders) = wire::read_folders(&body) else { return Ok(malformed("no list of folders")) };
+        let (listed, folders) = self
+            .with_store(move |store| {
+                let prefixes: Vec<_> = folders.iter().map(|folder| folder.prefix.as_str()).collect();
+                Ok((at_one_moment(store, &prefixes)?, folders))
+            })
+            .await?;
+        Ok(self.streamed(move |_, out| {
+            let mut line = Vec::new();
+            for folder in &folders {
+                let own = |one: &&Listed| one.name.as_str().starts_with(&folder.prefix);
+                let own: Vec<_> = listed.iter().filter(own).cloned().collect();
+                let known = folder.knows(&own);
+                out.write(if known.is_some() { wire::AFTER } else { wire::ALL })?;
+                out.write(b"\n")?;
+                let new = &own[known.unwrap_or(0)..];
+                for one in new {
+                    line.clear();
+                    wire::write_listed(one, &mut line);
+                    out.write(&line)?;
+                }
+                line.clear();
+                wire::write_end(new.len() as u64, &mut line);
+                out.write(&line)?;
+            }
             out.flush()
         }))
     }

@@ -97,6 +97,80 @@ pub fn write_end(count: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("end {count}\n").as_bytes());
 }
 
+/// The most folders whose state is asked for at once.
+pub const FOLDERS_MAX: usize = 16;
+
+/// The most objects of all of them.
+pub const STATE_MAX: usize = plakar_store::AT_ONE_MOMENT_MAX;
+
+/// A folder whose state is asked for, and what is known of it: the digest of its objects up to a name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// What the names begin with.
+    pub prefix: String,
+    /// What is known.
+    pub known: Option<(blake3::Hash, Name)>,
+}
+
+impl Folder {
+    /// A folder of which these objects are known, sorted by name.
+    pub fn of(prefix: &str, known: &[Listed]) -> Folder {
+        let known = known.last().map(|last| (digest(known), last.name.clone()));
+        Folder { prefix: prefix.to_owned(), known }
+    }
+
+    /// How many of these objects, sorted by name, are those that are known, and none more.
+    pub fn knows(&self, listed: &[Listed]) -> Option<usize> {
+        let (known, last) = self.known.as_ref()?;
+        let until = listed.partition_point(|one| one.name <= *last);
+        (digest(&listed[..until]) == *known).then_some(until)
+    }
+}
+
+/// The BLAKE3 of the lines of a listing, without its last.
+fn digest(listed: &[Listed]) -> blake3::Hash {
+    let (mut hasher, mut line) = (blake3::Hasher::new(), Vec::new());
+    for one in listed {
+        line.clear();
+        write_listed(one, &mut line);
+        hasher.update(&line);
+    }
+    hasher.finalize()
+}
+
+/// The body of a request for the state of folders.
+pub fn write_folders(folders: &[Folder]) -> Vec<u8> {
+    let line = |folder: &Folder| match &folder.known {
+        Some((digest, last)) => format!("{} {digest} {last}\n", folder.prefix),
+        None => format!("{}\n", folder.prefix),
+    };
+    folders.iter().map(line).collect::<String>().into_bytes()
+}
+
+/// Reads the body of a request for the state of folders; nothing unless all of it is what it must be.
+pub fn read_folders(body: &[u8]) -> Option<Vec<Folder>> {
+    let text = str::from_utf8(body).ok()?;
+    let mut folders = Vec::new();
+    for line in text.split_terminator('\n') {
+        let words: Vec<_> = line.split(' ').collect();
+        let known = match words[1..] {
+            [] => None,
+            [digest, last] => Some((blake3::Hash::from_hex(digest).ok()?, Name::new(last)?)),
+            _ => return None,
+        };
+        if words[0].is_empty() || !is_prefix(words[0]) || folders.len() == FOLDERS_MAX {
+            return None;
+        }
+        folders.push(Folder { prefix: words[0].to_owned(), known });
+    }
+    (text.is_empty() || text.ends_with('\n')).then_some(folders)
+}
+
+/// Before a listing of a folder: it is all there is,
+pub const ALL: &[u8] = b"all";
+/// or what follows on what is known.
+pub const AFTER: &[u8] = b"after";
+
 /// What a line of a listing says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
@@ -182,6 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_folder_is_known_if_nothing_else_is_before_its_end() {
+        let listed = |text: &str| Listed { name: name(text), len: 1, received_ms: 2 };
+        let all = ["a/1", "a/3", "a/5"].map(listed);
+        let folder = Folder::of("a/", &all[..2]);
+        assert_eq!(folder.knows(&all), Some(2));
+        assert_eq!(folder.knows(&all[..2]), Some(2));
+        assert_eq!(folder.knows(&all[..1]), None, "one is gone");
+        assert_eq!(folder.knows(&["a/1", "a/2", "a/3"].map(listed)), None, "one came before");
+        let later = Listed { received_ms: 3, ..listed("a/3") };
+        assert_eq!(folder.knows(&[listed("a/1"), later]), None);
+        assert_eq!(Folder::of("a/", &[]).knows(&all), None);
+        for bad in ["log/", " \n", "log/ x log/a\n", "LOG/\n", "\n", &"a/\n".repeat(17)] {
+            assert_eq!(read_folders(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(read_folders(b""), Some(Vec::new()));
+        assert_eq!(read_folders("a/\n".repeat(16).as_bytes()).unwrap().len(), 16);
+    }
+
+    #[test]
     fn ranges_come_back() {
         let range = |offset, len| Range { name: name("log/a"), offset, len };
         let ranges = vec![range(0, 1), range(u64::MAX, 64 << 10)];
@@ -199,9 +292,13 @@ mod tests {
         }
     }
 
+    fn text_of_description() -> &'static str {
+        include_str!("../../../docs/protocol.md")
+    }
+
     /// What stands in the protocol's description behind the fence that begins so.
     fn example(fence: &str) -> &'static str {
-        let text = include_str!("../../../docs/protocol.md");
+        let text = text_of_description();
         let after = text.split_once(&format!("```{fence}\n")).expect("it is there").1;
         after.split_once("```").expect("it ends").0
     }
@@ -220,6 +317,24 @@ mod tests {
         write_end(2, &mut listing);
         assert_eq!(example("text list").as_bytes(), listing);
 
+        let known =
+            [Listed { name: name("log/20220305t223058z-00"), len: 1234, received_ms: 1_646_519_458_000 }];
+        let folders = [Folder::of("admin/", &[]), Folder::of("log/", &known)];
+        let digest = blake3::hash(b"1234 1646519458000 log/20220305t223058z-00\n").to_string();
+        let asked = example("text state").replace("DIGEST", &digest);
+        assert_eq!(asked.as_bytes(), write_folders(&folders));
+        assert_eq!(read_folders(asked.as_bytes()).as_deref(), Some(&folders[..]));
+        assert!(text_of_description().contains(&format!("at most {FOLDERS_MAX}")));
+        assert!(text_of_description().contains("Over 1,000,000 objects") && STATE_MAX == 1_000_000);
+        let mut answer = [ALL, b"\n"].concat();
+        let admin =
+            Listed { name: name("admin/20220305t223059z-00"), len: 31, received_ms: 1_646_519_459_000 };
+        write_listed(&admin, &mut answer);
+        write_end(1, &mut answer);
+        answer.extend([AFTER, b"\n"].concat());
+        write_end(0, &mut answer);
+        assert_eq!(example("text state answer").as_bytes(), answer);
+
         let digits = example("hex ranges").lines().map(|line| line.split('#').next().unwrap());
         let digits: String = digits.collect::<String>().split_whitespace().collect();
         let mut answer = vec![HERE, 1, 2, 3, 4];
@@ -237,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_description_are_those_of_the_code() {
-        let text = include_str!("../../../docs/protocol.md");
+        let text = text_of_description();
         for (number, (_, name, status)) in KINDS.iter().enumerate() {
             assert!(text.contains(&format!("| {} | `{name}` | {status} |", number + 1)), "{name}");
         }

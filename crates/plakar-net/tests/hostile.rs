@@ -57,6 +57,8 @@ fn a_server_refuses_what_is_no_request() {
         ("DELETE", "/v1/objects/a.tmp", String::new(), b"", "400"),
         ("GET", "/v1/list?prefix=../", String::new(), b"", "400"),
         ("GET", "/v1/list", String::new(), b"", "400"),
+        ("POST", "/v1/state", "content-length: 4\r\n".into(), b"log/", "400"),
+        ("POST", "/v1/state", "content-length: 4\r\n".into(), b"../\n", "400"),
         ("PATCH", "/v1/objects/config", String::new(), b"", "400"),
         ("POST", "/v1/nothing", String::new(), b"", "400"),
         ("GET", "/v2/objects/config", String::new(), b"", "404"),
@@ -270,6 +272,38 @@ fn a_server_that_lies_is_not_believed() {
             "{}",
             String::from_utf8_lossy(&body[..body.len().min(40)])
         );
+    }
+    let known = plakar_store::Listed { name: name("log/b"), len: 1, received_ms: 2 };
+    let state = |body: &[u8]| {
+        let store = open(&answers(200, NONE, body.to_vec())).unwrap();
+        let told = store.list_at_once(&["admin/", "log/"], std::slice::from_ref(&known));
+        let names = |all: Vec<plakar_store::Listed>| {
+            all.into_iter().map(|one| one.name.to_string()).collect::<Vec<_>>()
+        };
+        told.map(|told| names(told.unwrap())).map_err(|e| e.kind())
+    };
+    let told = |names: &[&str]| Ok(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(state(b"all\nend 0\nall\nend 0\n"), told(&[]));
+    assert_eq!(state(b"all\nend 0\nafter\nend 0\n"), told(&["log/b"]));
+    assert_eq!(
+        state(b"all\n1 2 admin/a\nend 1\nafter\n1 2 log/c\nend 1\n"),
+        told(&["admin/a", "log/b", "log/c"])
+    );
+    for body in [
+        &b""[..],
+        b"all\nend 0\n",
+        b"all\nend 0\nall\nend 0\nall\nend 0\n",
+        b"end 0\nend 0\n",
+        b"all\nend 0\nsome\nend 0\n",
+        b"all\nend 0\nafter\n1 2 log/a\nend 1\n",
+        b"all\nend 0\nafter\n1 2 log/b\nend 1\n",
+        b"all\nend 0\nafter\n1 2 admin/c\nend 1\n",
+        b"all\n1 2 log/c\nend 1\nall\nend 0\n",
+        b"all\n1 2 admin/a\n1 2 admin/a\nend 2\nall\nend 0\n",
+        b"all\n1 2 admin/b\n1 2 admin/a\nend 2\nall\nend 0\n",
+        b"all\n1 2 admin/a\nend 2\nall\nend 0\n",
+    ] {
+        assert_eq!(state(body), Err(ErrorKind::Io), "{}", String::from_utf8_lossy(body));
     }
     // What changes something is done only if it is said to be done.
     let store = open(&answers(200, NONE, Vec::new())).unwrap();

@@ -21,7 +21,7 @@ type Promise = (&'static str, fn(&dyn Store));
 /// # Panics
 /// At the first promise that is broken, with its name.
 pub fn conformance(make: &dyn Fn() -> Box<dyn Store>) {
-    let promises: [Promise; 17] = [
+    let promises: [Promise; 18] = [
         ("an empty store is empty", empty),
         ("what is missing is not found", missing),
         ("what was put is there whole", whole),
@@ -35,6 +35,7 @@ pub fn conformance(make: &dyn Fn() -> Box<dyn Store>) {
         ("deleting is final and may be repeated", delete),
         ("a prefix is text", prefixes),
         ("a listing is whole", list_many),
+        ("a listing of one moment is one, whatever was known", list_at_once),
         ("a listing stops at an error", list_stops),
         ("a listing may use the store", list_reenters),
         ("threads may put different objects", different_names),
@@ -268,6 +269,37 @@ fn list_many(store: &dyn Store) {
         store.delete(name).unwrap();
     }
     assert_eq!(listing(store, "").len(), 1500);
+}
+
+fn list_at_once(store: &dyn Store) {
+    let folders = ["log/", "admin/", "packs/0"];
+    let there = || {
+        let all = |prefix: &&str| listing(store, prefix).into_values().collect::<Vec<_>>();
+        let mut all: Vec<_> = folders.iter().flat_map(all).collect();
+        all.sort();
+        all
+    };
+    let mut known = vec![Vec::new()];
+    let mut proves = |store: &dyn Store| {
+        for known in &known {
+            // A store need not be able to.
+            if let Some(told) = store.list_at_once(&folders, known).unwrap() {
+                assert_eq!(told, there(), "knowing {} objects", known.len());
+            }
+        }
+        known.push(there());
+    };
+    proves(store);
+    for text in
+        ["log/2", "log/4", "admin/1", "packs/00/1", "packs/10/1", "log/3", "log/1", "log/5", "admin/0"]
+    {
+        store.put(&name(text), &[text.as_bytes()]).unwrap();
+        proves(store);
+    }
+    for text in ["log/3", "log/5", "admin/0", "admin/1", "packs/00/1"] {
+        store.delete(&name(text)).unwrap();
+        proves(store);
+    }
 }
 
 fn list_stops(store: &dyn Store) {

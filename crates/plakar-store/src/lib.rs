@@ -27,6 +27,7 @@ mod dir;
 mod error;
 mod memory;
 mod model;
+mod moment;
 mod name;
 mod pace;
 pub mod wrap;
@@ -36,6 +37,7 @@ pub use dir::DirStore;
 pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryStore;
 pub use model::answers_as_memory_does;
+pub use moment::{AT_ONE_MOMENT_MAX, at_one_moment};
 pub use name::Name;
 pub use pace::{Bandwidth, Pace};
 
@@ -108,6 +110,16 @@ pub trait ReadStore: Send + Sync {
     /// A prefix that nothing bears lists nothing. What is not an object of the store (a stray file, an
     /// unfinished put) is not shown.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
+
+    /// What lies under these prefixes at one moment, sorted by name ([`at_one_moment`]), from a store that can tell in one
+    /// request; others answer `None`, and are listed as often as it takes. `known` is what an earlier answer was, or
+    /// nothing: what has not changed since need not be sent again.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn list_at_once(&self, _prefixes: &[&str], _known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        Ok(None)
+    }
 
     /// What was read turned out not to be what was stored. A store that keeps what it reads forgets it then, and reads
     /// past it from now on. Whether it may be worth reading again.

@@ -1,7 +1,7 @@
 //! Stores that tests look through: far away, or where something happens between two requests.
 
 use plakar_store::wrap::Fault;
-use plakar_store::{Capabilities, ErrorKind, Listed, Name, Range, ReadStore, Result, Store};
+use plakar_store::{Capabilities, ErrorKind, Listed, Name, Range, ReadStore, Result, Store, at_one_moment};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -41,6 +41,10 @@ impl<S: ReadStore> ReadStore for Far<S> {
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         self.0.list(prefix, each)
+    }
+
+    fn list_at_once(&self, prefixes: &[&str], _known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        at_one_moment(&self.0, prefixes).map(Some)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -5,7 +5,7 @@ use super::object::{self, Class, LOG_BYTES_MAX};
 use crate::crypto::seal::Sealer;
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
-use plakar_store::{Name, Range, ReadStore};
+use plakar_store::{Listed, Name, Range, ReadStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How often the listings may differ before it is given up: writers do not put that fast.
@@ -25,8 +25,9 @@ pub struct LogObject {
 /// The log as of the last reading.
 ///
 /// Reading lists `log/`, then `admin/`, whole, again until two rounds show the same names; never from a
-/// cache and never only what is newer: a slow writer's Prepared may appear under an old name. Objects are
-/// immutable, so the bytes of one that was read before need not be read again.
+/// cache and never only what is newer: a slow writer's Prepared may appear under an old name. A store that can tell what
+/// was there at one moment is asked for that instead ([`ReadStore::list_at_once`]). Objects are immutable, so the
+/// bytes of one that was read before need not be read again.
 #[derive(Default)]
 pub struct Log {
     objects: BTreeMap<Name, LogObject>,
@@ -34,6 +35,8 @@ pub struct Log {
     /// What is covered and still there.
     still_there: Vec<ObjectHash>,
     damaged: BTreeMap<Name, Error>,
+    /// What the store told last of one moment, if it can.
+    told: Vec<Listed>,
 }
 
 impl Log {
@@ -42,6 +45,9 @@ impl Log {
     /// # Errors
     /// Store errors. Objects that are damaged are no error here: see [`damaged`](Self::damaged).
     pub fn read(&mut self, store: &dyn ReadStore, sealer: &Sealer) -> Result<()> {
+        if self.read_at_once(store, sealer)? {
+            return Ok(());
+        }
         let far = !store.capabilities().local;
         let mut names = list(store)?;
         let mut missed = Vec::new();
@@ -59,17 +65,40 @@ impl Log {
             let (gone, again) = (gone?, again?);
             // What is listed before and after, and not there in between, is asked for once more.
             if again == names && gone == missed {
-                let hashes = names.keys().filter_map(object::hash_in_name);
-                self.still_there = hashes.filter(|hash| self.covered.contains(hash)).collect();
-                self.objects.retain(|name, _| names.contains_key(name));
-                self.damaged.retain(|name, _| names.contains_key(name));
-                let lost = |name: Name| (name.clone(), Error::damaged(name, "is listed, but is not there"));
-                self.damaged.extend(gone.into_iter().map(lost));
+                self.settle(&names, gone);
                 return Ok(());
             }
             (names, missed) = (again, gone);
         }
         Err(Error::Refused(format!("{}: the log changes faster than it can be read", store.location())))
+    }
+
+    /// Reads it from a store that can tell what is there at one moment. Whether this one can, and what it told is there.
+    fn read_at_once(&mut self, store: &dyn ReadStore, sealer: &Sealer) -> Result<bool> {
+        // Twice: what is gone by the time it is read is not listed again.
+        for _ in 0..2 {
+            let folders = [Class::Log.folder(), Class::Admin.folder()];
+            let Some(told) = store.list_at_once(&folders, &self.told)? else { return Ok(false) };
+            let named =
+                |one: &Listed| (one.name.clone(), Named { len: one.len, received_ms: one.received_ms });
+            let names: Names = told.iter().map(named).collect();
+            self.told = told;
+            if self.fetch(store, sealer, &names)?.is_empty() {
+                self.settle(&names, Vec::new());
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What was read is what was there at a moment, but for what is gone.
+    fn settle(&mut self, names: &Names, gone: Vec<Name>) {
+        let hashes = names.keys().filter_map(object::hash_in_name);
+        self.still_there = hashes.filter(|hash| self.covered.contains(hash)).collect();
+        self.objects.retain(|name, _| names.contains_key(name));
+        self.damaged.retain(|name, _| names.contains_key(name));
+        let lost = |name: Name| (name.clone(), Error::damaged(name, "is listed, but is not there"));
+        self.damaged.extend(gone.into_iter().map(lost));
     }
 
     /// Reads what is new of `names`. Returns what was not there.

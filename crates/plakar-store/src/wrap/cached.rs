@@ -140,6 +140,10 @@ impl<S: ReadStore> ReadStore for Cached<S> {
         self.inner.list(prefix, each)
     }
 
+    fn list_at_once(&self, prefixes: &[&str], known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        self.inner.list_at_once(prefixes, known)
+    }
+
     fn doubt(&self) -> bool {
         if !self.doubted.swap(true, Relaxed) {
             self.forget();

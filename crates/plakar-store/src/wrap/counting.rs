@@ -146,6 +146,15 @@ impl<S: ReadStore> ReadStore for Counting<S> {
         })
     }
 
+    fn list_at_once(&self, prefixes: &[&str], known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        let listed = self.inner.list_at_once(prefixes, known)?;
+        if let Some(listed) = &listed {
+            self.count(Request::List);
+            self.listed.fetch_add(listed.len() as u64, Relaxed);
+        }
+        Ok(listed)
+    }
+
     fn doubt(&self) -> bool {
         self.inner.doubt()
     }

@@ -31,6 +31,10 @@ macro_rules! points_to_a_store {
                 (**self).list(prefix, each)
             }
 
+            fn list_at_once(&self, prefixes: &[&str], known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+                (**self).list_at_once(prefixes, known)
+            }
+
             fn doubt(&self) -> bool {
                 (**self).doubt()
             }

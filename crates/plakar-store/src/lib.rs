@@ -30,6 +30,8 @@ mod model;
 mod moment;
 mod name;
 mod pace;
+mod temporary;
+mod touched;
 pub mod wrap;
 
 pub use conformance::conformance;
@@ -40,6 +42,8 @@ pub use model::answers_as_memory_does;
 pub use moment::{AT_ONE_MOMENT_MAX, at_one_moment};
 pub use name::Name;
 pub use pace::{Bandwidth, Pace};
+pub use temporary::{TEMPORARY_PREFIX, is_temporary};
+pub use touched::Touched;
 
 /// What a listing says of one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

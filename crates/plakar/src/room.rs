@@ -6,7 +6,7 @@ use crate::location::Location;
 use crate::repo;
 use plakar_engine::Error;
 use plakar_engine::repository::{Locked, PACK_BYTES_DEFAULT};
-use plakar_store::{ErrorKind, Store};
+use plakar_store::{ErrorKind, Store, is_temporary};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -95,12 +95,6 @@ fn is_as_good_as_empty(place: &Location, store: &dyn Store) -> bool {
     }
 }
 
-/// Whether a file in a store's folder was on its way to become an object.
-fn is_temporary(name: &[u8]) -> bool {
-    let digits = name.strip_prefix(b".tmp-");
-    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
-}
-
 /// Why a store could not be made.
 fn cannot(context: &Context, place: &Location, error: plakar_store::Error) -> Failure {
     match error.kind() {
@@ -119,20 +113,5 @@ pub fn pack_bytes(place: &Location) -> u32 {
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
         Location::Ssh(ssh) if ssh.is_sqlite() => PACK_BYTES_SQLITE,
         Location::Folder(_) | Location::Ssh(_) | Location::Server(_) => PACK_BYTES_DEFAULT,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_store_leaves_is_known_by_its_name() {
-        assert!(is_temporary(b".tmp-0123456789abcdef"));
-        for name in
-            [&b".tmp-"[..], b".tmp-0123456789abcde", b".tmp-0123456789abcdeg", b"tmp-0123456789abcdef", b"x"]
-        {
-            assert!(!is_temporary(name));
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! Making names durable: which folders a barrier flushes, and what a failed one means.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     io,
     os::fd::{BorrowedFd, OwnedFd},
@@ -15,40 +14,26 @@ use rustix::{
 };
 
 use super::folder;
+use crate::touched::Touched;
 
 /// So many folders are flushed at the same time.
 const FLUSHES_MAX: usize = 8;
 /// So many folders are open for it.
 const OPEN_MAX: usize = 32;
 
-/// The folders that the next barrier must flush. The root is the empty path.
+/// The folders that the next barrier must flush.
 #[derive(Debug, Default)]
 pub struct Barrier {
-    folders: Mutex<Folders>,
+    folders: Mutex<Touched>,
     /// Held while flushing, so that a barrier never returns before one that took over its folders did.
     /// True once a flush failed.
     broken: Mutex<bool>,
 }
 
-#[derive(Debug, Default)]
-struct Folders {
-    touched: BTreeSet<String>,
-    /// Folders whose own names, up to the root, are durable: those above need no flush any more.
-    anchored: BTreeSet<String>,
-}
-
 impl Barrier {
-    /// Notes that something was named, removed or seen in `path`. The folder itself may have been made a moment
-    /// ago, by this process or another, so the first time all folders above it count as touched too.
+    /// Notes that something was named, removed or seen in `path`.
     pub fn touch(&self, path: &str) {
-        let mut folders = lock(&self.folders);
-        if !folders.anchored.contains(path) {
-            for (slash, _) in path.match_indices('/') {
-                folders.touched.insert(path[..slash].to_owned());
-            }
-            folders.touched.insert(String::new());
-        }
-        folders.touched.insert(path.to_owned());
+        lock(&self.folders).touch(path);
     }
 
     /// Flushes what was touched since the last success.
@@ -65,7 +50,7 @@ impl Barrier {
         if *broken {
             return Err(io::Error::other("an earlier flush failed; open the store again"));
         }
-        let touched = std::mem::take(&mut lock(&self.folders).touched);
+        let touched = lock(&self.folders).take();
         let open = |path: &String| {
             folder::open(root, path)?.ok_or_else(|| io::Error::other(format!("folder {path} is gone")))
         };
@@ -73,11 +58,10 @@ impl Barrier {
         for some in all.chunks(OPEN_MAX) {
             let opened = some.iter().map(|path| open(path)).collect::<io::Result<Vec<_>>>();
             // Nothing is lost when a folder could not be opened: the next barrier tries again.
-            let opened =
-                opened.inspect_err(|_| lock(&self.folders).touched.extend(touched.iter().cloned()))?;
+            let opened = opened.inspect_err(|_| lock(&self.folders).give_back(&touched))?;
             flush_together(opened, flush).inspect_err(|_| *broken = true)?;
         }
-        lock(&self.folders).anchored.extend(touched);
+        lock(&self.folders).flushed(touched);
         Ok(())
     }
 }

@@ -12,10 +12,7 @@ use rustix::{
 };
 
 use super::{DirStore, Entry, folder};
-use crate::{ErrorKind, Name, Result};
-
-/// What the name of a temporary file begins with; 16 hexadecimal digits follow.
-pub const TEMPORARY_PREFIX: &str = ".tmp-";
+use crate::{ErrorKind, Name, Result, TEMPORARY_PREFIX};
 
 /// Small parts are gathered into writes of this size; larger ones are written as they are.
 const WRITE_BYTES: usize = 64 << 10;

@@ -11,8 +11,8 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{folder, put::TEMPORARY_PREFIX};
-use crate::{Error, Listed, Name, Result};
+use super::folder;
+use crate::{Error, Listed, Name, Result, is_temporary};
 
 /// Calls `each` for every object whose name begins with `prefix`, folder by folder, opening only folders
 /// that can hold one, which `seen` is told. What vanishes meanwhile is not shown; what cannot be looked at is an
@@ -61,7 +61,7 @@ pub fn sweep(root: &OwnedFd, older_than: Duration) -> io::Result<u64> {
     while let Some(path) = pending.pop() {
         let Some(open) = folder::open(root.as_fd(), &path)? else { continue };
         for (entry, may_be_folder) in folder::entries(&open)? {
-            if is_temporary(&entry) {
+            if is_temporary(entry.as_bytes()) {
                 let old = folder::stat(open.as_fd(), &entry)?.is_some_and(|(_, ms)| ms < oldest_ms);
                 if old && remove(&open, &entry)? {
                     swept += 1;
@@ -80,12 +80,6 @@ fn remove(folder: &OwnedFd, entry: &str) -> io::Result<bool> {
         Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e.into()),
     }
-}
-
-fn is_temporary(entry: &str) -> bool {
-    entry
-        .strip_prefix(TEMPORARY_PREFIX)
-        .is_some_and(|id| id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn join(path: &str, entry: &str) -> String {

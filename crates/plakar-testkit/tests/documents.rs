@@ -222,6 +222,7 @@ fn the_arrows_that_do_not_exist_do_not_exist() {
 
     assert_eq!(ours_of("plakar-store"), [""; 0]);
     assert_eq!(ours_of("plakar-store-sqlite"), ["plakar-store"]);
+    assert_eq!(ours_of("plakar-store-sftp"), ["plakar-store"]);
     assert_eq!(ours_of("plakar-net"), ["plakar-store"]);
     assert_eq!(ours_of("plakar-engine"), ["plakar-store"]);
     assert!(!ours_of("plakar-fs").contains(&"plakar-store"));

@@ -1,0 +1,240 @@
+//! Reading: of many objects at a time, so that a batch costs three round trips, whatever is in it.
+//!
+//! An object is looked at, opened, read in pieces, closed; many are at different points of that at once. Looked at first,
+//! because a server that opens a pipe waits for somebody to write into it.
+
+use crate::connection::{Calls, Connection, Tried, nonsense};
+use crate::place::Place;
+use crate::refusal;
+use crate::wire::{READ, Reply, Request, status};
+use plakar_store::{Error, ErrorKind, Name, Result};
+use std::collections::{HashMap, VecDeque};
+
+/// So much memory is taken for an object before any of it has come.
+const RESERVED_MAX: usize = 64 << 20;
+
+/// What is wanted of an object.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// From where, how much.
+    Range(u64, usize),
+    /// All of it, unless that is more than so many bytes.
+    Whole(usize),
+}
+
+/// Reads parts of objects, in their order.
+pub fn fetch(
+    connection: &Connection,
+    place: &Place,
+    wanted: &[(&Name, Part)],
+) -> Tried<Vec<Result<Vec<u8>>>> {
+    let mut objects: Vec<Object> = Vec::new();
+    let mut known = HashMap::new();
+    for (at, (name, _)) in wanted.iter().enumerate() {
+        let object = *known.entry(*name).or_insert_with(|| {
+            objects.push(Object {
+                path: place.path(name.as_str()),
+                parts: Vec::new(),
+                handle: None,
+                pieces: 0,
+            });
+            objects.len() - 1
+        });
+        objects[object].parts.push(at);
+    }
+    let found = wanted.iter().map(|_| Ok(Vec::new())).collect();
+    let calls = Calls::new(connection);
+    Fetch { calls, place, wanted, objects, found, reads: Vec::new(), queue: VecDeque::new(), moving: 0 }.run()
+}
+
+struct Object {
+    path: Vec<u8>,
+    /// What is wanted of it.
+    parts: Vec<usize>,
+    handle: Option<Vec<u8>>,
+    /// How many pieces have yet to come.
+    pieces: usize,
+}
+
+/// A piece that is to be read.
+#[derive(Clone, Copy)]
+struct Piece {
+    object: usize,
+    part: usize,
+    /// Where it lies in the object,
+    offset: u64,
+    /// and in the part.
+    at: usize,
+    len: usize,
+}
+
+struct Fetch<'f> {
+    calls: Calls<'f>,
+    place: &'f Place,
+    wanted: &'f [(&'f Name, Part)],
+    objects: Vec<Object>,
+    found: Vec<Result<Vec<u8>>>,
+    /// All that were asked for, by their tag without the number of objects.
+    reads: Vec<Piece>,
+    queue: VecDeque<Piece>,
+    /// Bytes on their way.
+    moving: usize,
+}
+
+impl Fetch<'_> {
+    fn run(mut self) -> Tried<Vec<Result<Vec<u8>>>> {
+        let handles = self.calls.connection().abilities().handles;
+        let (mut begun, mut ended) = (0, 0);
+        while ended < self.objects.len() {
+            while begun < self.objects.len() && begun - ended < handles {
+                self.calls.send(begun, &Request::Lstat(&self.objects[begun].path))?;
+                begun += 1;
+            }
+            let (tag, reply) = self.calls.next()?;
+            let is_ended = match tag.checked_sub(self.objects.len()) {
+                Some(read) => self.read(self.reads[read], reply)?,
+                None => self.advance(tag, reply)?,
+            };
+            ended += usize::from(is_ended);
+            self.ask_for_pieces()?;
+        }
+        Ok(self.found)
+    }
+
+    /// An object was looked at, or opened. Whether nothing more is asked of it.
+    fn advance(&mut self, object: usize, reply: Reply) -> Tried<bool> {
+        let name = self.wanted[self.objects[object].parts[0]].0;
+        if let Reply::Handle(handle) = reply {
+            self.objects[object].handle = Some(handle);
+            return Ok(false);
+        }
+        // Whoever vanishes between looking and opening is not there either.
+        let found = match refusal::attributes(reply)? {
+            Ok(found) => found.filter(|found| found.is_file()),
+            Err(refusal) => {
+                let error = || refusal.error(self.place.told("open", name));
+                self.objects[object].parts.iter().for_each(|part| self.found[*part] = Err(error()));
+                return Ok(true);
+            }
+        };
+        let missing = || self.place.refusal(ErrorKind::NotFound, name);
+        let size = match found {
+            Some(found) => found.size.ok_or_else(|| nonsense("a file without a length"))?,
+            None => {
+                self.objects[object].parts.iter().for_each(|part| self.found[*part] = Err(missing()));
+                return Ok(true);
+            }
+        };
+        let most = self.calls.connection().abilities().read as usize;
+        let mut pieces = 0;
+        for part in self.objects[object].parts.clone() {
+            match self.bounds(part, size) {
+                Ok((offset, len)) => {
+                    for at in (0..len).step_by(most) {
+                        let (offset, len) = (offset + at as u64, most.min(len - at));
+                        self.queue.push_back(Piece { object, part, offset, at, len });
+                        pieces += 1;
+                    }
+                }
+                Err(e) => self.found[part] = Err(e),
+            }
+        }
+        self.objects[object].pieces = pieces;
+        if pieces > 0 {
+            self.calls.send(object, &Request::Open(&self.objects[object].path, READ, 0))?;
+        }
+        Ok(pieces == 0)
+    }
+
+    /// Where a part lies in an object of so many bytes. Asked before anything is allocated, so that a wrong length costs
+    /// nothing.
+    fn bounds(&mut self, part: usize, size: u64) -> Result<(u64, usize)> {
+        let (name, wanted) = self.wanted[part];
+        let (offset, len) = match wanted {
+            Part::Range(offset, len) => (offset, len),
+            Part::Whole(max) => match usize::try_from(size) {
+                Ok(size) if size <= max => (0, size),
+                _ => {
+                    return Err(self
+                        .place
+                        .refusal(ErrorKind::TooLarge, format_args!("{name}, {size} bytes")));
+                }
+            },
+        };
+        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+            let what = format_args!("{name}, {len} bytes at {offset} of {size}");
+            return Err(self.place.refusal(ErrorKind::Short, what));
+        }
+        let mut bytes = Vec::new();
+        let reserved = bytes.try_reserve_exact(len.min(RESERVED_MAX));
+        reserved
+            .map_err(|_| Error::io(self.place.told("read", name), std::io::ErrorKind::OutOfMemory.into()))?;
+        self.found[part] = Ok(bytes);
+        Ok((offset, len))
+    }
+
+    fn ask_for_pieces(&mut self) -> Tried<()> {
+        let window = self.calls.connection().abilities().read_window;
+        let mut later = VecDeque::new();
+        while let Some(piece) = self.queue.pop_front() {
+            if self.moving > 0 && self.moving + piece.len > window {
+                self.queue.push_front(piece);
+                break;
+            }
+            let Some(handle) = &self.objects[piece.object].handle else {
+                later.push_back(piece);
+                continue;
+            };
+            self.calls.send(
+                self.objects.len() + self.reads.len(),
+                &Request::Read(handle, piece.offset, piece.len as u32),
+            )?;
+            self.reads.push(piece);
+            self.moving += piece.len;
+        }
+        // Those of objects that are not open yet stay before all others.
+        later.append(&mut self.queue);
+        self.queue = later;
+        Ok(())
+    }
+
+    /// A piece came, or not. Whether it was the last of its object.
+    fn read(&mut self, piece: Piece, reply: Reply) -> Tried<bool> {
+        self.moving -= piece.len;
+        let name = self.wanted[piece.part].0;
+        match reply {
+            Reply::Data(bytes) if bytes.is_empty() || bytes.len() > piece.len => {
+                return Err(nonsense("bytes"));
+            }
+            Reply::Data(bytes) => {
+                let (end, read) = (piece.at + bytes.len(), bytes.len());
+                if let Ok(found) = &mut self.found[piece.part] {
+                    if found.len() < end {
+                        found.resize(end, 0);
+                    }
+                    found[piece.at..end].copy_from_slice(&bytes);
+                }
+                if read < piece.len {
+                    let (offset, len) = (piece.offset + read as u64, piece.len - read);
+                    self.queue.push_front(Piece { offset, at: end, len, ..piece });
+                    return Ok(false);
+                }
+            }
+            Reply::Status(status::EOF, _) => {
+                self.found[piece.part] = Err(self.place.refusal(ErrorKind::Short, name));
+            }
+            reply => match refusal::done(reply)? {
+                Err(refusal) => self.found[piece.part] = Err(refusal.error(self.place.told("read", name))),
+                Ok(()) => return Err(nonsense("no bytes")),
+            },
+        }
+        let object = &mut self.objects[piece.object];
+        object.pieces -= 1;
+        if object.pieces == 0
+            && let Some(handle) = object.handle.take()
+        {
+            self.calls.connection().tell(&Request::Close(&handle));
+        }
+        Ok(object.pieces == 0)
+    }
+}

@@ -22,7 +22,7 @@
 //! power and is back.
 //!
 //! A server that cannot flush files, or opens no folders, leaves it to its file system what survives a power cut: usually
-//! all but the last seconds, but nobody promises that. Such a store works, and says so ([`SftpStore::weakness`]).
+//! all but the last seconds, but nobody promises that. Such a store works, and says so ([`weakness`](Store::weakness)).
 //!
 //! Not here: locks, other versions of the protocol, and following what an ordinary user may have put into the folder: the
 //! last part of a name is looked at itself, but a link in place of one of the folders in between is followed.
@@ -119,10 +119,14 @@ impl SftpStore {
         SftpStore { link, place, folders_open, weakness, barrier: Barrier::default() }
     }
 
-    /// What this server cannot do that the contract of stores asks for, if anything: then what was put last may be gone
-    /// after a power cut there, whatever a barrier returned. To be told to people.
-    pub fn weakness(&self) -> Option<&'static str> {
-        self.weakness
+    /// Whether nothing is in the folder but files that were on their way to become objects: what making a store leaves
+    /// when it is cut short.
+    ///
+    /// # Errors
+    /// As the server reports them.
+    pub fn is_as_good_as_empty(&self) -> Result<bool> {
+        let held = self.read_folders(vec![String::new()])?;
+        Ok(held.iter().flat_map(|(_, entries)| entries).all(|(entry, _)| is_temporary(entry.as_bytes())))
     }
 
     /// Removes the temporary files that are older than `older_than` by the server's clock, and tells how many there were.
@@ -429,5 +433,13 @@ impl Store for SftpStore {
     /// a server tells of a loss only once: open the store again and put again.
     fn barrier(&self) -> Result<()> {
         self.barrier.pass(&self.link, &self.place, self.folders_open)
+    }
+
+    fn weakness(&self) -> Option<String> {
+        let why = self.weakness?;
+        Some(format!(
+            "{}: {why}: what was stored last may be gone after a power cut there",
+            self.place.location()
+        ))
     }
 }

@@ -15,6 +15,8 @@ const AHEAD_MAX: usize = 16;
 const ENTRIES_MAX: usize = 1 << 22;
 /// No name of an object is longer, nor is that of a temporary file.
 const NAME_MAX: usize = 255;
+/// Stands for a name that is none here.
+const STRANGE: &str = "\u{fffd}";
 
 /// What a folder holds, and of each what it is.
 pub type Entries = Vec<(String, Attributes)>;
@@ -30,7 +32,7 @@ struct Folder {
     entries: Done<Entries>,
 }
 
-/// What folders hold whose names are given, in order and without what can be no name; for each, or why that is not known.
+/// What folders hold whose names are given, in order; for each, or why that is not known.
 /// Each is read to its end.
 pub fn read_folders(connection: &Connection, place: &Place, folders: &[String]) -> Tried<Vec<Done<Entries>>> {
     let folder = |name: &String| Folder {
@@ -107,15 +109,20 @@ fn advance(calls: &Calls, place: &Place, tag: usize, folder: &mut Folder, reply:
     Ok(is_ended)
 }
 
+/// The name of an entry; one that no object and no temporary file can have is told from those, and from nothing.
 fn entry_name(name: Vec<u8>) -> Option<String> {
-    let is_one = name != b"." && name != b".." && name.len() <= NAME_MAX && !name.contains(&b'/');
-    is_one.then(|| String::from_utf8(name).ok()).flatten()
+    if name == b"." || name == b".." {
+        return None;
+    }
+    let text = String::from_utf8(name).ok().filter(|text| text.len() <= NAME_MAX && !text.contains('/'));
+    Some(text.unwrap_or_else(|| STRANGE.into()))
 }
 
 /// Asks of each entry what it is, where the listing of its folder does not tell. What has gone meanwhile is left out.
 fn look_closer(calls: &Calls, folder: &[u8], entries: &mut Entries) -> Tried<()> {
     let is_unclear = |is: &Attributes| is.mode.is_none() || is.is_file() && is.size.is_none();
-    let mut unclear: VecDeque<usize> = (0..entries.len()).filter(|at| is_unclear(&entries[*at].1)).collect();
+    let to_ask = |at: &usize| is_unclear(&entries[*at].1) && entries[*at].0 != STRANGE;
+    let mut unclear: VecDeque<usize> = (0..entries.len()).filter(to_ask).collect();
     let (mut asked, mut gone) = (0, Vec::new());
     while asked > 0 || !unclear.is_empty() {
         while asked < FOLDERS

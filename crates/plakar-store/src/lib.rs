@@ -10,7 +10,7 @@
 //! 1. An object is there whole or not at all; nobody ever reads a part of one that is being put.
 //! 2. After [`barrier`](Store::barrier) returned, every object put before it survives a power cut, as far as whoever
 //!    asked for it put it or saw it in a listing, or it lies in no folder: whoever builds on what others put has it
-//!    durable with its own.
+//!    durable with its own. (A store behind somebody who cannot flush says so: [`weakness`](Store::weakness).)
 //! 3. [`list`](ReadStore::list) shows every object whose `put` returned before the listing began and
 //!    that was not deleted since.
 //! 4. Putting the same bytes under the same name again is harmless; putting other bytes changes nothing
@@ -158,4 +158,10 @@ pub trait Store: ReadStore {
     /// # Errors
     /// After an error nothing put since the last successful barrier may be relied on.
     fn barrier(&self) -> Result<()>;
+
+    /// Why the second rule does not hold here, where what keeps the objects cannot be asked to flush them: in words, to be
+    /// told to whoever writes.
+    fn weakness(&self) -> Option<String> {
+        None
+    }
 }

@@ -191,7 +191,8 @@ pub const DETAILS: &str = "\
 Flags have one dash or two; a value is the next word or follows '='.
 
 REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
-that machine, where plakar must be installed too, or 'plakar://HOST[:PORT][/NAME]' or 'https://...' on a server
+that machine, where plakar must be installed too, or 'sftp://[USER@]HOST[:PORT]' and the path of a folder where it need
+not be, or 'plakar://HOST[:PORT][/NAME]' or 'https://...' on a server
 ('plakar help server'), or '@NAME' for one that the configuration names ('plakar help config'). Without 'on', it is
 PLAKAR_REPOSITORY, the default of the configuration, or ~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.

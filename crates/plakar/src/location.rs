@@ -2,10 +2,11 @@
 //!
 //! A folder is named by its path, a database by `sqlite://` and its path, which is relative unless it begins with a
 //! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves. For what is reached with
-//! ssh see [`crate::ssh`], for what is on a server [`crate::url`].
+//! ssh see [`crate::ssh`] and [`crate::sftp`], for what is on a server [`crate::url`].
 
 use crate::exit::{Code, Failure, Result};
 use crate::format;
+use crate::sftp::{self, Sftp};
 use crate::ssh::{self, Ssh};
 use crate::url::Url;
 use plakar_engine::Error;
@@ -34,6 +35,8 @@ pub enum Location {
     Sqlite(PathBuf),
     /// On another machine.
     Ssh(Ssh),
+    /// In a folder of another machine.
+    Sftp(Sftp),
     /// On a server.
     Server(Url),
 }
@@ -58,6 +61,10 @@ impl Location {
             let parsed = Ssh::parse(typed).map(Location::Ssh);
             return parsed.map_err(|why| Failure::usage(format!("{}: {why}", shown())));
         }
+        if bytes.starts_with(sftp::SCHEME) {
+            let parsed = Sftp::parse(typed).map(Location::Sftp);
+            return parsed.map_err(|why| Failure::usage(format!("{}: {why}", shown())));
+        }
         if let Some(parsed) = Url::parse(typed) {
             let failed = |why| Failure::usage(format!("{}: {why}", shown()));
             return parsed.map(Location::Server).map_err(failed);
@@ -69,7 +76,7 @@ impl Location {
             ))
             .hint(
                 "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, one of \
-                 them elsewhere, 'ssh://HOST/PATH', or on a server, 'plakar://HOST/NAME'",
+                 them elsewhere, 'ssh://HOST/PATH' or 'sftp://HOST/PATH', or on a server, 'plakar://HOST/NAME'",
             ));
         }
         if bytes[0] == b'@' {
@@ -83,7 +90,7 @@ impl Location {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Location::Folder(path) | Location::Sqlite(path) => Some(path),
-            Location::Ssh(_) | Location::Server(_) => None,
+            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => None,
         }
     }
 
@@ -93,6 +100,7 @@ impl Location {
             Location::Folder(path) => path.clone().into_os_string(),
             Location::Sqlite(path) => OsString::from_vec([SQLITE, path.as_os_str().as_bytes()].concat()),
             Location::Ssh(ssh) => ssh.name().to_owned(),
+            Location::Sftp(sftp) => sftp.name().to_owned(),
             Location::Server(url) => url.name().to_owned(),
         }
     }
@@ -107,7 +115,7 @@ impl Location {
         match self {
             Location::Folder(_) => Location::Folder(path),
             Location::Sqlite(_) => Location::Sqlite(path),
-            Location::Ssh(_) | Location::Server(_) => self.clone(),
+            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => self.clone(),
         }
     }
 
@@ -161,7 +169,7 @@ impl Location {
                 Location::Folder(_) => {
                     Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
                 }
-                Location::Sqlite(_) | Location::Ssh(_) | Location::Server(_) => {
+                Location::Sqlite(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => {
                     Failure::new(Code::NoRepository, e.to_string())
                 }
             },
@@ -183,6 +191,7 @@ impl Location {
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
             Location::Ssh(ssh) => Ok((Arc::new(ssh.open(bandwidth)?), self.clone())),
+            Location::Sftp(sftp) => Ok((Arc::new(sftp.open(bandwidth)?), self.clone())),
             Location::Server(url) => Ok((Arc::new(url.open(bandwidth)?), self.clone())),
         }
     }
@@ -204,6 +213,7 @@ impl Location {
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
             Location::Ssh(ssh) => Ok((Arc::new(ssh.create(bandwidth)?), self.clone())),
+            Location::Sftp(sftp) => Ok((Arc::new(sftp.create(bandwidth)?), self.clone())),
             Location::Server(url) => Ok((Arc::new(url.create(bandwidth)?), self.clone())),
         }
     }

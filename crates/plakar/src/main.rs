@@ -29,6 +29,7 @@ mod repo;
 mod room;
 mod served;
 mod several;
+mod sftp;
 mod sources;
 mod ssh;
 mod tags;

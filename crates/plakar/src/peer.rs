@@ -55,6 +55,9 @@ impl Peer {
         let (store, location) = open_store(context, typed, purpose)?;
         let locked = Locked::open(store.clone()).map_err(|e| with_hint(e.into(), &location, purpose))?;
         refuse_itself(place, &location, &locked, &name)?;
+        if purpose == Purpose::Write {
+            repo::tell_weakness(context, &*store);
+        }
         let store = kept::keeping(context, store, &location, &locked)?;
         let locked = locked.through(store.clone());
         context.local.refuse_downgrade(&location, locked.is_encrypted())?;

@@ -80,10 +80,20 @@ pub fn watched(store: Arc<dyn Store>, context: &Context) -> Arc<dyn Store> {
     counting
 }
 
+/// Tells what a store cannot promise, to whoever is about to write to it.
+pub fn tell_weakness(context: &Context, store: &dyn Store) {
+    if let Some(what) = store.weakness() {
+        context.output.warning(&what);
+    }
+}
+
 /// Finds the repository and unlocks it, asking for the passphrase if need be.
 pub fn unlock(context: &Context, purpose: Purpose) -> Result<Place> {
     let (store, location) = open_store(context, &location(context)?)?;
     let locked = Locked::open(store.clone())?;
+    if purpose == Purpose::Write {
+        tell_weakness(context, &*store);
+    }
     let encrypted = locked.is_encrypted();
     let store = kept::keeping(context, store, &location, &locked)?;
     let locked = locked.through(store.clone());

@@ -23,7 +23,7 @@ pub fn refuse_unless_free(context: &Context, place: &Location) -> Result<()> {
         },
         Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(context, place)),
         // What is elsewhere tells when it is made.
-        Location::Sqlite(_) | Location::Ssh(_) | Location::Server(_) => Ok(()),
+        Location::Sqlite(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => Ok(()),
     }
 }
 
@@ -47,7 +47,9 @@ pub fn occupied_by_repository(place: &Location) -> Failure {
 
 fn something(place: &Location) -> Failure {
     match place {
-        Location::Folder(_) => Failure::failed(format!("{place}: the folder is not empty")),
+        Location::Folder(_) | Location::Sftp(_) => {
+            Failure::failed(format!("{place}: the folder is not empty"))
+        }
         _ => Failure::failed(format!("{place}: something else is there")),
     }
 }
@@ -55,6 +57,7 @@ fn something(place: &Location) -> Failure {
 /// Makes an empty store. Also returns where it is, absolute.
 pub fn make(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
     let (store, place) = place.create(&context.bandwidth).map_err(|e| cannot(context, place, e))?;
+    repo::tell_weakness(context, &*store);
     Ok((repo::watched(store, context), place))
 }
 
@@ -65,7 +68,7 @@ pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>,
             let (store, at) = place.open(&context.bandwidth).map_err(|_| something(place))?;
             let begun = match Locked::open(store.clone()) {
                 Err(Error::Unfinished(_)) => true,
-                Err(Error::NoRepository(_)) => is_as_good_as_empty(&at, &*store),
+                Err(Error::NoRepository(_)) => is_as_good_as_empty(context, &at, &*store),
                 _ => false,
             };
             if !begun {
@@ -75,15 +78,20 @@ pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>,
         }
         created => created.map_err(|e| cannot(context, place, e))?,
     };
+    repo::tell_weakness(context, &*store);
     Ok((repo::watched(store, context), at))
 }
 
 /// Whether there is nothing but what making a store leaves when it is cut short before its first object.
-fn is_as_good_as_empty(place: &Location, store: &dyn Store) -> bool {
+fn is_as_good_as_empty(context: &Context, place: &Location, store: &dyn Store) -> bool {
     match place {
         Location::Folder(path) => std::fs::read_dir(path).is_ok_and(|mut entries| {
             entries.all(|entry| entry.is_ok_and(|entry| is_temporary(entry.file_name().as_bytes())))
         }),
+        // A listing shows nothing that is no object, such as somebody's photos.
+        Location::Sftp(sftp) => {
+            sftp.open(&context.bandwidth).and_then(|store| store.is_as_good_as_empty()).unwrap_or(false)
+        }
         _ => {
             let mut empty = true;
             let listed = store.list("", &mut |_| {
@@ -112,6 +120,8 @@ pub fn pack_bytes(place: &Location) -> u32 {
     match place {
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
         Location::Ssh(ssh) if ssh.is_sqlite() => PACK_BYTES_SQLITE,
-        Location::Folder(_) | Location::Ssh(_) | Location::Server(_) => PACK_BYTES_DEFAULT,
+        Location::Folder(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => {
+            PACK_BYTES_DEFAULT
+        }
     }
 }

@@ -12,22 +12,27 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// What such a name begins with.
 pub const SCHEME: &[u8] = b"ssh://";
 
+/// A machine that ssh reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// `host` or `user@host`.
+    host: OsString,
+    port: Option<u16>,
+}
+
 /// A repository on another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ssh {
     /// As it was typed.
     name: OsString,
-    /// `host` or `user@host`.
-    host: OsString,
-    port: Option<u16>,
+    machine: Machine,
     /// What the repository is called there.
     path: Vec<u8>,
 }
 
-impl Ssh {
-    /// Reads what stands behind the scheme. An error says what is missing.
-    pub fn parse(typed: &OsStr) -> Result<Ssh, &'static str> {
-        let rest = typed.as_bytes().strip_prefix(SCHEME).ok_or("it is no ssh:// name")?;
+impl Machine {
+    /// Reads what stands behind a scheme: a machine, and the path behind it with its slash. An error says what is missing.
+    pub fn parse(rest: &[u8]) -> Result<(Machine, &[u8]), &'static str> {
         let slash = rest.iter().position(|b| *b == b'/').ok_or("which repository on that machine?")?;
         let (at, path) = rest.split_at(slash);
         let (host, port) = match at.iter().rposition(|b| *b == b':') {
@@ -43,14 +48,40 @@ impl Ssh {
         if host.is_empty() || host.starts_with(b"-") || host.starts_with(b"@") || host.ends_with(b"@") {
             return Err("it names no machine");
         }
+        match path {
+            b"/" => Err("which repository on that machine?"),
+            path => Ok((Machine { host: OsString::from_vec(host), port }, path)),
+        }
+    }
+
+    /// The user's ssh, and what it is given to do `what` there.
+    pub fn program(&self, flags: &[&str], what: OsString) -> (OsString, Vec<OsString>) {
+        let mut arguments: Vec<OsString> = flags.iter().map(Into::into).collect();
+        if let Some(port) = self.port {
+            arguments.extend(["-p".into(), port.to_string().into()]);
+        }
+        arguments.extend(["--".into(), self.host.clone(), what]);
+        (or("PLAKAR_SSH", "ssh"), arguments)
+    }
+}
+
+/// A variable of the environment, or what stands for it.
+fn or(name: &str, or: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| or.into())
+}
+
+impl Ssh {
+    /// Reads what stands behind the scheme. An error says what is missing.
+    pub fn parse(typed: &OsStr) -> Result<Ssh, &'static str> {
+        let rest = typed.as_bytes().strip_prefix(SCHEME).ok_or("it is no ssh:// name")?;
+        let (machine, path) = Machine::parse(rest)?;
         let path = match path {
-            b"/" => return Err("which repository on that machine?"),
             _ if path.starts_with(b"/sqlite://") => path[1..].to_vec(),
             // That is where a shell begins.
             _ if path.starts_with(b"/~/") => [b"./", &path[3..]].concat(),
             _ => path.to_vec(),
         };
-        Ok(Ssh { name: typed.to_owned(), host: OsString::from_vec(host), port, path })
+        Ok(Ssh { name: typed.to_owned(), machine, path })
     }
 
     /// As it was typed.
@@ -82,15 +113,10 @@ impl Ssh {
     }
 
     fn program(&self) -> Program {
-        let or = |name, or: &str| std::env::var_os(name).unwrap_or_else(|| or.into());
-        let mut arguments: Vec<OsString> = vec!["-T".into()];
-        if let Some(port) = self.port {
-            arguments.extend(["-p".into(), port.to_string().into()]);
-        }
         let command =
             [or("PLAKAR_REMOTE", "plakar").as_bytes(), b" on ", &quoted(&self.path), b" stdio"].concat();
-        arguments.extend(["--".into(), self.host.clone(), OsString::from_vec(command)]);
-        Program { program: or("PLAKAR_SSH", "ssh"), arguments }
+        let (program, arguments) = self.machine.program(&["-T"], OsString::from_vec(command));
+        Program { program, arguments }
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::World;
+use common::elsewhere::every_command;
 use common::machine::{Machine, client};
 use common::tree::{finish, noise};
 use std::fs;
@@ -21,37 +22,7 @@ fn every_command_works_on_a_repository_on_a_server() {
     for (name, encrypted) in [("/home", true), ("/plain", false)] {
         let world = client(&machine, name);
         let there = format!("{}{name}", machine.url);
-        world.fails("ls", 10, "there is no repository here");
-        world.ok(if encrypted { "create" } else { "create -no-encryption" });
-        world.fails("create", 1, "there is a repository already");
-        world.write("data/one", vec![1; 300_000]);
-        world.write("data/two", "two");
-        world.ok("push data");
-        let listed = world.ok("ls");
-        let id = first_id(&listed);
-        assert_eq!(world.ok(&format!("cat {id}:{}/two", world.text("work/data"))), "two");
-        assert_eq!(world.ok("check"), "");
-        world.ok(&format!("pull -path out {id}"));
-        let restored = world.path("work/out").join(world.text("work/data").trim_start_matches('/'));
-        assert_eq!(fs::read(restored.join("one")).unwrap(), vec![1; 300_000]);
-        world.ok("info");
-
-        world.ok("clone here");
-        assert_eq!(world.ok("on here ls"), listed);
-        world.ok(&format!("on here clone {there}-copy"));
-        assert_eq!(world.ok(&format!("on {there}-copy check")), "");
-        world.write("data/three", "three");
-        world.ok("on here push data");
-        world.ok(&format!("on here sync {there}"));
-        assert_eq!(world.ok("ls"), world.ok("on here ls"));
-        world.ok(&format!("sync {there}-copy"));
-        world.ok("status here");
-        world.ok(&format!("rm {id}"));
-        world.ok(&format!("undelete {id}"));
-        world.ok(&format!("rm {id}"));
-        world.ok("cleanup -grace 0");
-        assert_eq!(world.ok("check"), "");
-        assert_eq!(world.ok("ls").lines().count(), 1);
+        every_command(&world, &there, &format!("{there}-copy"), encrypted);
         // Where it lies it is a repository as any other.
         let near = World::new().with("PLAKAR_PASSPHRASE", "a passphrase");
         let folder = machine.world.text(&format!("work/served{name}"));

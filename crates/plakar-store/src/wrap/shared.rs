@@ -60,6 +60,10 @@ macro_rules! points_to_a_store {
             fn barrier(&self) -> Result<()> {
                 (**self).barrier()
             }
+
+            fn weakness(&self) -> Option<String> {
+                (**self).weakness()
+            }
         }
     )*};
 }

@@ -50,12 +50,13 @@ pub fn run(context: &Context, args: &Cleanup) -> Result<Code> {
     let result = cleanup(repository, &place.store, &options, &mut telling, &interrupted);
     drop(telling);
     let (report, _) = result?;
-    if let Location::Folder(path) = &place.location {
-        let old = Duration::from_secs(args.grace.max(TEMPORARIES_GRACE) as u64);
-        DirStore::open(path)
-            .and_then(|store| store.sweep_temporaries(old))
-            .map_err(plakar_engine::Error::from)?;
-    }
+    let old = Duration::from_secs(args.grace.max(TEMPORARIES_GRACE) as u64);
+    let swept = match &place.location {
+        Location::Folder(path) => DirStore::open(path).and_then(|store| store.sweep_temporaries(old)),
+        Location::Sftp(sftp) => sftp.open(&context.bandwidth).and_then(|store| store.sweep_temporaries(old)),
+        _ => Ok(0),
+    };
+    swept.map_err(plakar_engine::Error::from)?;
     tell(output, &mut data, &report)?;
     data.end()?;
     if report.ended_meanwhile > 0 {

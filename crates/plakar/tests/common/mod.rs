@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 pub mod copies;
+pub mod elsewhere;
 pub mod inject;
 pub mod machine;
 pub mod tree;

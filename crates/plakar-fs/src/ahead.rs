@@ -233,8 +233,9 @@ impl Shared {
             };
             drop(queue);
             let entry = &listing.entries[at];
-            let list =
-                || open_directory(&handle, listing.name(entry), &entry.stat, false, &self.rules, &mut buffer);
+            let (name, rules) = (listing.name(entry), &self.rules);
+            let path = rules.path(&listing.path, name);
+            let list = || open_directory(&handle, name, path, &entry.stat, false, rules, &mut buffer);
             // The walk would wait forever for a job whose thread is gone.
             let opened = catch_unwind(AssertUnwindSafe(list)).ok().and_then(Result::ok);
             drop(handle);

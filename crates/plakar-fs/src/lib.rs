@@ -12,6 +12,7 @@ pub mod target;
 
 mod ahead;
 mod content;
+mod exclude;
 mod lister;
 mod meta;
 mod open;
@@ -20,6 +21,7 @@ mod roots;
 mod walk;
 mod xattr;
 
+pub use exclude::Excludes;
 pub use owners::Owners;
 pub use roots::{RootsError, absolute};
 pub use walk::Walk;

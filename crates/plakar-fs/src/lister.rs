@@ -1,5 +1,6 @@
 //! One directory at a time: open it, read its names, describe each, sort.
 
+use crate::exclude::Excludes;
 use crate::meta::{Identity, Stat};
 use crate::open::openat;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +25,8 @@ const NAME_BYTES_MAX: usize = 255;
 pub(crate) struct Rules {
     /// Directories that are not entered, whatever they are called.
     pub excluded: Vec<Identity>,
+    /// What is passed over in listings, if anything.
+    pub excludes: Option<Arc<Excludes>>,
     /// For whom we open: access times are spared where that is allowed (to root and the owner).
     pub euid: u32,
 }
@@ -31,6 +34,11 @@ pub(crate) struct Rules {
 impl Rules {
     pub fn is_excluded(&self, stat: &Stat) -> bool {
         self.excluded.contains(&stat.identity())
+    }
+
+    /// The path of what is listed by a name, for whoever compares it with patterns; else nothing.
+    pub fn path(&self, above: &[u8], name: &CStr) -> Vec<u8> {
+        if self.excludes.is_some() { [above, b"/", name.to_bytes()].concat() } else { Vec::new() }
     }
 
     /// Flags that keep reading from changing the access time, if `owner`'s file may be opened so.
@@ -69,10 +77,12 @@ pub(crate) enum Opened {
     Excluded,
 }
 
-/// Opens and lists `name` in `parent`. `listed` is what the parent's listing said of it.
+/// Opens and lists `name` in `parent`. `listed` is what the parent's listing said of it, `path` where it is
+/// ([`Rules::path`]).
 pub(crate) fn open_directory(
     parent: impl AsFd,
     name: &CStr,
+    path: Vec<u8>,
     listed: &Stat,
     follow: bool,
     rules: &Rules,
@@ -90,7 +100,7 @@ pub(crate) fn open_directory(
     if rules.is_excluded(&stat) {
         return Ok(Opened::Excluded);
     }
-    let (listing, error) = Listing::read(handle.as_fd(), buffer);
+    let (listing, error) = Listing::read(handle.as_fd(), path, rules, buffer);
     Ok(Opened::Listed(Directory { handle, stat, listing: Arc::new(listing), error }))
 }
 
@@ -112,6 +122,10 @@ pub(crate) struct Listing {
     pub entries: Vec<Listed>,
     /// Which of the entries are directories, ascending.
     pub directories: Vec<usize>,
+    /// Where it is ([`Rules::path`]), without a slash at the end.
+    pub path: Vec<u8>,
+    /// How many entries were left out.
+    pub left_out: u64,
 }
 
 /// One entry; its name is in the listing.
@@ -134,7 +148,12 @@ struct Name {
 
 impl Listing {
     /// Lists an open directory. What could be listed before an error is there.
-    fn read(dir: BorrowedFd<'_>, buffer: &mut Buffer) -> (Self, Option<io::Error>) {
+    fn read(
+        dir: BorrowedFd<'_>,
+        path: Vec<u8>,
+        rules: &Rules,
+        buffer: &mut Buffer,
+    ) -> (Self, Option<io::Error>) {
         let mut bytes = Vec::new();
         let mut names = Vec::new();
         let mut error = None;
@@ -152,6 +171,10 @@ impl Listing {
         let mut listing = Self::describe(bytes, names, |name| Stat::of(dir, name, false));
         // What vanished since its name was read was never there, as far as anybody can tell.
         listing.entries.retain(|entry| entry.failed != Some(Errno::NOENT));
+        listing.path = path;
+        if let Some(excludes) = &rules.excludes {
+            listing.leave_out(excludes);
+        }
         listing.find_directories();
         (listing, error)
     }
@@ -208,7 +231,23 @@ impl Listing {
             order.sort_unstable();
             order.iter().for_each(|&(_, at)| describe(at));
         }
-        Self { names: bytes, entries, directories: Vec::new() }
+        Self { names: bytes, entries, ..Self::default() }
+    }
+
+    fn leave_out(&mut self, excludes: &Excludes) {
+        let mut path = std::mem::take(&mut self.path);
+        let above = path.len();
+        path.push(b'/');
+        let before = self.entries.len();
+        let (entries, names) = (&mut self.entries, &self.names);
+        entries.retain(|entry| {
+            path.truncate(above + 1);
+            path.extend_from_slice(name_of(names, entry).to_bytes());
+            !excludes.leaves_out(&path, entry.failed.is_none() && entry.stat.is_directory())
+        });
+        self.left_out = (before - self.entries.len()) as u64;
+        path.truncate(above);
+        self.path = path;
     }
 
     fn find_directories(&mut self) {

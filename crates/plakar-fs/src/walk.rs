@@ -14,6 +14,7 @@
 
 use crate::ahead::Ahead;
 use crate::content::OpenFile;
+use crate::exclude::Excludes;
 use crate::lister::{self, Buffer, Directory, Listed, Listing, Opened, Rules, open_directory};
 use crate::meta::{Describer, Identity, Stat};
 use crate::roots::{self, RootsError, Way};
@@ -47,6 +48,7 @@ pub struct Walk {
     handles_max: usize,
     describer: Describer,
     skipped: Vec<Vec<u8>>,
+    left_out: u64,
     /// Starts with the first event, when the rules are settled.
     ahead: Option<Ahead>,
     buffer: Buffer,
@@ -103,11 +105,12 @@ impl Walk {
         Ok(Self {
             roots,
             way,
-            rules: Rules { excluded: Vec::new(), euid: rustix::process::geteuid().as_raw() },
+            rules: Rules { euid: rustix::process::geteuid().as_raw(), ..Rules::default() },
             threads: THREADS,
             handles_max: HANDLES_MAX,
             describer: Describer::new(),
             skipped: Vec::new(),
+            left_out: 0,
             ahead: None,
             buffer: Buffer::new(),
             levels: Vec::new(),
@@ -126,6 +129,17 @@ impl Walk {
     /// wherever it is met, for instance the repository itself. It counts before the first event.
     pub fn exclude_identity(&mut self, dev: u64, ino: u64) {
         self.rules.excluded.push((dev, ino));
+    }
+
+    /// Leaves out what these patterns name, beneath the roots; a root itself was asked for. It counts before the first
+    /// event.
+    pub fn exclude(&mut self, excludes: Arc<Excludes>) {
+        self.rules.excludes = Some(excludes).filter(|excludes| !excludes.is_empty());
+    }
+
+    /// How many files and directories were left out so far; what is in those directories does not count.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// How many threads list directories ahead, 2 unless told; with 0 the walk is all alone. It counts
@@ -202,7 +216,8 @@ impl Walk {
     fn enter_root(&mut self, name: &CStr, stat: Stat) -> Option<Event> {
         let path = self.c_path(self.path.len());
         let ahead = self.ahead.as_ref().expect("the walk has started");
-        let opened = open_directory(CWD, &path, &stat, true, ahead.rules(), &mut self.buffer);
+        let opened =
+            open_directory(CWD, &path, self.path.clone(), &stat, true, ahead.rules(), &mut self.buffer);
         if let Ok(Opened::Listed(directory)) = &opened {
             ahead.entered(directory);
         }
@@ -217,8 +232,9 @@ impl Walk {
             (Some(opened), _) => Ok(opened),
             (None, Err(e)) => Err(e),
             (None, Ok(parent)) => {
-                let opened =
-                    open_directory(parent, name, &entry.stat, false, ahead.rules(), &mut self.buffer);
+                let (rules, buffer) = (ahead.rules(), &mut self.buffer);
+                let path = rules.path(&listing.path, name);
+                let opened = open_directory(parent, name, path, &entry.stat, false, rules, buffer);
                 if let Ok(Opened::Listed(directory)) = &opened {
                     ahead.entered(directory);
                 }
@@ -247,6 +263,7 @@ impl Walk {
 
     fn enter(&mut self, name: &CStr, place: Place, directory: Directory) -> Event {
         let Directory { handle, stat, listing, error } = directory;
+        self.left_out += listing.left_out;
         self.push(
             name,
             Level { place, stat, handle: Some(handle), listing, at: 0, path_len: 0, unreadable: error },

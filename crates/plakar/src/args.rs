@@ -3,7 +3,8 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, DETAILS, EXIT_CODES, HEAL, PRUNE, REPAIR, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, SERVER, SYNC,
+    UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -97,7 +98,7 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Create(Create),
     /// Store files and directories as a new snapshot
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = PUSH)]
     Push(Push),
     /// List snapshots, or what is in them
     #[command(after_help = EXIT_CODES)]
@@ -243,6 +244,12 @@ pub struct Push {
         value_parser = tags::parse,
     )]
     pub tags: Vec<String>,
+    /// Leave out what this pattern names, as in .gitignore; may be repeated
+    #[arg(long = "exclude", value_name = "PATTERN", action = clap::ArgAction::Append)]
+    pub excludes: Vec<String>,
+    /// Leave out what the patterns in this file name, one in a line; may be repeated
+    #[arg(long = "exclude-from", value_name = "FILE", action = clap::ArgAction::Append)]
+    pub exclude_from: Vec<PathBuf>,
     /// Seconds between announcements of what was stored so far
     #[arg(long, hide = true, value_name = "SECONDS")]
     pub checkpoint_every: Option<f64>,

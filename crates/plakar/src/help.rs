@@ -11,6 +11,28 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `push`.
+pub const PUSH: &str = "\
+Patterns are those of .gitignore, for absolute paths:
+
+  *.o                 whatever is called so, wherever it is
+  cache/              directories that are called so, with all that is in them
+  /home/*/tmp         what lies there, from the root of the file system
+  src/*.o             what lies so beneath any directory
+  !keep.o             not left out, though an earlier pattern says so; not if a directory above it is
+
+What is named to be pushed is pushed, whatever patterns say; they count for what is beneath. In a file of patterns empty
+lines, and those that begin with '#', mean nothing.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   3  done, except for what was reported
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `cleanup`.
 pub const CLEANUP: &str = "\
 Removed snapshots, and what pushes that never ended have stored, take space until it is given back here. Pushes, syncs
@@ -150,6 +172,7 @@ and for a source in 'push'. XDG_CONFIG_HOME is respected.
   [sources.home]
   paths = [\"~/\", \"/etc\"]
   tags = [\"daily\"]
+  exclude = [\"*.o\", \"~/.cache/\"]        what is left out beneath these paths, as -exclude
   before = \"...\"                         a shell command; if it fails, nothing is pushed
   after = \"...\"                          another, with PLAKAR_EXIT_CODE, whatever came of the push
 

@@ -7,6 +7,7 @@
 use crate::config::{self, Source};
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
+use plakar_fs::{Excludes, absolute};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
@@ -23,6 +24,8 @@ pub struct Chosen<'c> {
     pub paths: Vec<OsString>,
     /// The tags of its sources.
     pub tags: Vec<String>,
+    /// What its sources leave out.
+    pub excludes: Excludes,
     /// The sources that have a name, with it.
     sources: Vec<(String, &'c Source)>,
 }
@@ -45,6 +48,10 @@ impl<'c> Chosen<'c> {
             let (name, source) = found.ok_or_else(|| config::unknown(word, kinds, &mut all.keys()))?;
             chosen.paths.extend(source.paths.iter().map(|path| path.clone().into()));
             chosen.tags.extend(source.tags.iter().cloned());
+            let beneath =
+                source.paths.iter().map(|path| absolute(path.as_os_str().as_bytes(), b"/")).collect();
+            let patterns = source.exclude.iter().map(String::as_str);
+            chosen.excludes.add(beneath, patterns).map_err(Failure::usage)?;
             if !chosen.sources.iter().any(|(other, _)| other == name) {
                 chosen.sources.push((name.clone(), source));
             }

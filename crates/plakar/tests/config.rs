@@ -172,6 +172,31 @@ fn a_source_is_pushed_by_its_name() {
 }
 
 #[test]
+fn a_source_leaves_out_what_it_says_and_no_other_does() {
+    let world = two();
+    for path in ["data/a.o", "data/keep", "data/cache/x", "more/a.o", "more/cache/x"] {
+        world.write(path, path);
+    }
+    let sources = "[sources.a]\npaths = ['WORK/data']\nexclude = ['*.o', 'WORK/data/cache/']\n\
+                   [sources.b]\npaths = ['WORK/more']\n";
+    configure(&world, &format!("{TWO}{sources}"));
+    world.ok("on @nas push @a @b");
+    let id = world.ok("on @nas ls").split_whitespace().nth(1).unwrap().to_owned();
+    let listed = world.ok(&format!("on @nas ls -recursive {id}:{}", world.text("work")));
+    let there = |path: &str| listed.lines().any(|line| line.ends_with(&world.text(&format!("work/{path}"))));
+    for (path, expected) in [
+        ("data/a.o", false),
+        ("data/cache", false),
+        ("data/cache/x", false),
+        ("data/keep", true),
+        ("more/a.o", true),
+        ("more/cache/x", true),
+    ] {
+        assert_eq!(there(path), expected, "{path}: {listed}");
+    }
+}
+
+#[test]
 fn commands_are_run_before_and_after() {
     let world = two();
     let said = || fs::read_to_string(world.path("work/said")).unwrap_or_default();

@@ -13,12 +13,14 @@ use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
 use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
 use plakar_engine::source::Source;
-use plakar_fs::Walk;
+use plakar_fs::{Excludes, Walk};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The fewest seconds between checkpoints: each is a few requests.
@@ -33,16 +35,35 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
     }
     let all = [&args.tags[..], &chosen.tags].concat();
     let tags = tags::several(&all).map_err(Failure::usage)?;
-    chosen.around(context, || push_paths(context, args, &chosen.paths, tags, checkpoints))
+    let what = What { typed: &chosen.paths, excludes: Arc::new(excludes(args, &chosen)?), tags };
+    chosen.around(context, || push_paths(context, args, what, checkpoints))
 }
 
-fn push_paths(
-    context: &Context,
-    args: &Push,
-    typed: &[OsString],
+/// What is pushed.
+struct What<'a> {
+    typed: &'a [OsString],
+    excludes: Arc<Excludes>,
     tags: Vec<String>,
-    checkpoints: Checkpoints,
-) -> Result<Code> {
+}
+
+/// What is left out: by the sources beneath their own paths, by what was typed everywhere.
+fn excludes(args: &Push, chosen: &Chosen) -> Result<Excludes> {
+    let mut lines = Vec::new();
+    for file in &args.exclude_from {
+        let text = fs::read(file).map_err(|e| Failure::io(file, &e))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| Failure::usage(format!("-exclude-from: {}: not UTF-8", file.display())))?;
+        let is_pattern = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+        lines.extend(text.lines().filter(is_pattern).map(str::to_owned));
+    }
+    let all = lines.iter().chain(&args.excludes).map(String::as_str);
+    let mut excludes = chosen.excludes.clone();
+    excludes.add(Vec::new(), all).map_err(|why| Failure::usage(format!("-exclude: {why}")))?;
+    Ok(excludes)
+}
+
+fn push_paths(context: &Context, args: &Push, what: What, checkpoints: Checkpoints) -> Result<Code> {
+    let What { typed, excludes, tags } = what;
     let output = &context.output;
     // What is not there is told before a passphrase is asked for.
     let roots = walk(typed)?.roots().to_vec();
@@ -77,6 +98,7 @@ fn push_paths(
     let mut source = || {
         let mut walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
         walk.list_ahead(context.workers.min(2));
+        walk.exclude(excludes.clone());
         Ok(Box::new(own.leave_out(walk, skipped.clone())) as Box<dyn Source>)
     };
     let mut observer = Telling { output, progress: output.progress(), problems: 0 };

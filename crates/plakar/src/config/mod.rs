@@ -12,6 +12,7 @@
 //! [sources.home]
 //! paths = ["~/", "/etc"]
 //! tags = ["daily"]
+//! exclude = ["*.o", "~/.cache/"]            # as the flag, but beneath these paths only
 //! before = "systemctl --user stop notes"    # a shell command; if it fails, nothing is pushed
 //! after = "systemctl --user start notes"    # PLAKAR_EXIT_CODE is what came of it
 //! ```
@@ -67,6 +68,8 @@ pub struct Source {
     pub paths: Vec<PathBuf>,
     /// Of each snapshot.
     pub tags: Vec<String>,
+    /// Patterns of what is left out beneath these paths.
+    pub exclude: Vec<String>,
     /// A shell command that is run before.
     pub before: Option<String>,
     /// And one after, whatever came of the push.

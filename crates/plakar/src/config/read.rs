@@ -4,6 +4,7 @@ use super::{Config, Repository, Source};
 use crate::location::Location;
 use crate::tags;
 use crate::units;
+use plakar_fs::Excludes;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Problem {
 
 const TOP: [&str; 4] = ["default", "cache-size", "repositories", "sources"];
 const REPOSITORY: [&str; 3] = ["location", "keyfile", "passphrase-command"];
-const SOURCE: [&str; 4] = ["paths", "tags", "before", "after"];
+const SOURCE: [&str; 5] = ["paths", "tags", "exclude", "before", "after"];
 
 /// Reads it whole. `home` is what `~` stands for.
 ///
@@ -122,11 +123,6 @@ impl Reading<'_> {
                                       command that prints it, 'keyfile' a file that holds it"
                         .to_owned()
                 }
-                ("excludes" | "exclude", _) => {
-                    format!(
-                        "{name}: a push cannot leave anything out yet; name the paths that are to be pushed"
-                    )
-                }
                 (_, Some(like)) => format!("unknown key: {name}; did you mean '{like}'?"),
                 (_, None) => format!("unknown key: {name}; there are {}", known.join(", ")),
             };
@@ -185,9 +181,19 @@ impl Reading<'_> {
                 }
             }
         }
+        let mut exclude = Vec::new();
+        if let Some(value) = table.get("exclude") {
+            for text in self.texts(value, "exclude") {
+                let text = self.pattern(text);
+                match Excludes::default().add(Vec::new(), [text.as_str()]) {
+                    Ok(()) => exclude.push(text),
+                    Err(why) => self.tell(value.span(), format!("exclude: {why}")),
+                }
+            }
+        }
         let [before, after] =
             ["before", "after"].map(|key| table.get(key).and_then(|value| self.text(value, key)));
-        Some(Source { paths, tags, before, after })
+        Some(Source { paths, tags, exclude, before, after })
     }
 
     fn default(&mut self, value: &Value, text: &str, table: &DeTable) -> Option<OsString> {
@@ -230,6 +236,18 @@ impl Reading<'_> {
             return None;
         }
         Some(path)
+    }
+
+    /// A pattern, in which `~/` at the beginning, also behind `!`, is what it is in paths.
+    fn pattern(&self, text: String) -> String {
+        let (not, body) = match text.strip_prefix('!') {
+            Some(body) => ("!", body),
+            None => ("", text.as_str()),
+        };
+        match self.beneath_home(body).and_then(|path| path.into_string().ok()) {
+            Some(path) => format!("{not}{path}"),
+            None => text,
+        }
     }
 
     /// What begins with `~/`.
@@ -285,7 +303,7 @@ mod tests {
     fn what_is_written_is_what_is_meant() {
         let text = "default = '@nas'\ncache-size = '2kB'\n[repositories.nas]\nlocation = 'ssh://nas/srv'\npassphrase-command = 'pass'\n\
                     [repositories.disk]\nlocation = '~/backups'\nkeyfile = '/k'\n[sources.home]\n\
-                    paths = ['~', '/etc']\ntags = ['a']\nbefore = 'b'\nafter = 'c'\n";
+                    paths = ['~', '/etc']\ntags = ['a']\nexclude = ['*.o', '!~/x', '~/.cache/']\nbefore = 'b'\nafter = 'c'\n";
         let config = read(text.as_bytes(), Some(Path::new("/home/me"))).unwrap();
         assert_eq!((&config.default, config.cache_bytes), (&Some("@nas".into()), Some(2_000)));
         let disk = &config.repositories["disk"];
@@ -295,6 +313,7 @@ mod tests {
         let home = Source {
             paths: vec!["/home/me".into(), "/etc".into()],
             tags: vec!["a".into()],
+            exclude: vec!["*.o".into(), "!/home/me/x".into(), "/home/me/.cache/".into()],
             before: Some("b".into()),
             after: Some("c".into()),
         };
@@ -343,8 +362,12 @@ mod tests {
         );
         check("[sources.a]\nbefore = 'x'", &["1: sources.a: 'paths' is missing"]);
         check(
+            "[sources.a]\npaths = ['/b']\nexclude = ['', 'a', '# b', '{']",
+            &["3: exclude: must be", "3: exclude: \"# b\" is no pattern", "3: exclude: \"{\" is no pattern"],
+        );
+        check(
             "[sources.a]\npaths = ['/b']\ntags = ['']\nexcludes = []",
-            &["3: tags: must be", "4: excludes: a push cannot"],
+            &["3: tags: must be", "4: unknown key: excludes; did you mean 'exclude'?"],
         );
         check("a = 1\na = 2\n", &["2: "]);
         check("\n[x\n", &["2: "]);

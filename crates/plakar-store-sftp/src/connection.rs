@@ -9,6 +9,7 @@ use crate::wire::{self, Extension, Limits, PACKET_MAX, Reply, Request, status};
 use plakar_store::{Bandwidth, Pace};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, BufReader, Read};
@@ -325,13 +326,15 @@ pub struct Calls<'c> {
     connection: &'c Connection,
     sender: Sender<Answer>,
     receiver: Receiver<Answer>,
+    /// How many answers are to come.
+    awaited: Cell<usize>,
 }
 
 impl<'c> Calls<'c> {
     /// None yet.
     pub fn new(connection: &'c Connection) -> Calls<'c> {
         let (sender, receiver) = channel();
-        Calls { connection, sender, receiver }
+        Calls { connection, sender, receiver, awaited: Cell::new(0) }
     }
 
     /// What they go over.
@@ -341,11 +344,14 @@ impl<'c> Calls<'c> {
 
     /// Sends one. Its answer bears the tag.
     pub fn send(&self, tag: usize, request: &Request) -> Tried<()> {
+        self.awaited.set(self.awaited.get() + 1);
         self.connection.begin(Some((tag, self.sender.clone())), request).map_err(Trouble::Cut)
     }
 
     /// The next answer. To be called as often as [`send`](Self::send) was.
     pub fn next(&self) -> Tried<(usize, Reply)> {
+        assert!(self.awaited.get() > 0, "an answer to nothing is waited for");
+        self.awaited.set(self.awaited.get() - 1);
         let (tag, reply) = self.receiver.recv().expect("a sender is here");
         match reply.map_err(Trouble::Cut)? {
             Reply::Status(status::NO_CONNECTION | status::CONNECTION_LOST, text) => Err(Trouble::Cut(text)),

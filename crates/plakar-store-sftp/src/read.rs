@@ -35,6 +35,7 @@ pub fn fetch(
             objects.push(Object {
                 path: place.path(name.as_str()),
                 parts: Vec::new(),
+                is_opened: false,
                 handle: None,
                 pieces: 0,
             });
@@ -51,12 +52,14 @@ struct Object {
     path: Vec<u8>,
     /// What is wanted of it.
     parts: Vec<usize>,
+    /// It was found, and is being opened, or open.
+    is_opened: bool,
     handle: Option<Vec<u8>>,
-    /// How many pieces have yet to come.
+    /// How many pieces are to be asked for, or have yet to come.
     pieces: usize,
 }
 
-/// A piece that is to be read.
+/// A piece that is to be read; before it is asked for it may be of any length.
 #[derive(Clone, Copy)]
 struct Piece {
     object: usize,
@@ -95,52 +98,63 @@ impl Fetch<'_> {
                 Some(read) => self.read(self.reads[read], reply)?,
                 None => self.advance(tag, reply)?,
             };
-            ended += usize::from(is_ended);
-            self.ask_for_pieces()?;
+            ended += usize::from(is_ended) + self.ask_for_pieces()?;
         }
         Ok(self.found)
     }
 
     /// An object was looked at, or opened. Whether nothing more is asked of it.
     fn advance(&mut self, object: usize, reply: Reply) -> Tried<bool> {
-        let name = self.wanted[self.objects[object].parts[0]].0;
-        if let Reply::Handle(handle) = reply {
-            self.objects[object].handle = Some(handle);
-            return Ok(false);
+        match self.objects[object].is_opened {
+            false => self.looked_at(object, reply),
+            true => match refusal::handle(reply)? {
+                Ok(handle) => {
+                    self.objects[object].handle = Some(handle);
+                    Ok(false)
+                }
+                // It ends with its pieces, which nobody asks for any more.
+                Err(refusal) => {
+                    self.fail(object, |place, name| refusal.error(place.told("open", name)));
+                    Ok(false)
+                }
+            },
         }
-        // Whoever vanishes between looking and opening is not there either.
-        let found = match refusal::attributes(reply)? {
-            Ok(found) => found.filter(|found| found.is_file()),
+    }
+
+    fn fail(&mut self, object: usize, error: impl Fn(&Place, &Name) -> Error) {
+        for part in &self.objects[object].parts {
+            self.found[*part] = Err(error(self.place, self.wanted[*part].0));
+        }
+    }
+
+    fn looked_at(&mut self, object: usize, reply: Reply) -> Tried<bool> {
+        let size = match refusal::attributes(reply)? {
+            Ok(Some(found)) if found.is_file() => {
+                found.size.ok_or_else(|| nonsense("a file without a length"))?
+            }
+            Ok(_) => {
+                self.fail(object, |place, name| place.refusal(ErrorKind::NotFound, name));
+                return Ok(true);
+            }
             Err(refusal) => {
-                let error = || refusal.error(self.place.told("open", name));
-                self.objects[object].parts.iter().for_each(|part| self.found[*part] = Err(error()));
+                self.fail(object, |place, name| refusal.error(place.told("open", name)));
                 return Ok(true);
             }
         };
-        let missing = || self.place.refusal(ErrorKind::NotFound, name);
-        let size = match found {
-            Some(found) => found.size.ok_or_else(|| nonsense("a file without a length"))?,
-            None => {
-                self.objects[object].parts.iter().for_each(|part| self.found[*part] = Err(missing()));
-                return Ok(true);
-            }
-        };
-        let most = self.calls.connection().abilities().read as usize;
         let mut pieces = 0;
         for part in self.objects[object].parts.clone() {
             match self.bounds(part, size) {
+                Ok((_, 0)) => {}
                 Ok((offset, len)) => {
-                    for at in (0..len).step_by(most) {
-                        let (offset, len) = (offset + at as u64, most.min(len - at));
-                        self.queue.push_back(Piece { object, part, offset, at, len });
-                        pieces += 1;
-                    }
+                    self.queue.push_back(Piece { object, part, offset, at: 0, len });
+                    pieces += 1;
                 }
                 Err(e) => self.found[part] = Err(e),
             }
         }
         self.objects[object].pieces = pieces;
         if pieces > 0 {
+            self.objects[object].is_opened = true;
             self.calls.send(object, &Request::Open(&self.objects[object].path, READ, 0))?;
         }
         Ok(pieces == 0)
@@ -173,11 +187,19 @@ impl Fetch<'_> {
         Ok((offset, len))
     }
 
-    fn ask_for_pieces(&mut self) -> Tried<()> {
-        let window = self.calls.connection().abilities().read_window;
-        let mut later = VecDeque::new();
+    /// Asks for as much as may be on its way. What is long is cut only now: a length is nothing but a claim. Returns how many
+    /// objects have ended, because nothing more is wanted of them.
+    fn ask_for_pieces(&mut self) -> Tried<usize> {
+        let abilities = self.calls.connection().abilities();
+        let (mut later, mut ended) = (VecDeque::new(), 0);
         while let Some(piece) = self.queue.pop_front() {
-            if self.moving > 0 && self.moving + piece.len > window {
+            // The rest of what has failed is not read.
+            if self.found[piece.part].is_err() {
+                ended += usize::from(self.let_go(piece.object));
+                continue;
+            }
+            let len = piece.len.min(abilities.read as usize);
+            if self.moving > 0 && self.moving + len > abilities.read_window {
                 self.queue.push_front(piece);
                 break;
             }
@@ -185,17 +207,32 @@ impl Fetch<'_> {
                 later.push_back(piece);
                 continue;
             };
-            self.calls.send(
-                self.objects.len() + self.reads.len(),
-                &Request::Read(handle, piece.offset, piece.len as u32),
-            )?;
-            self.reads.push(piece);
-            self.moving += piece.len;
+            let tag = self.objects.len() + self.reads.len();
+            self.calls.send(tag, &Request::Read(handle, piece.offset, len as u32))?;
+            self.reads.push(Piece { len, ..piece });
+            self.moving += len;
+            if len < piece.len {
+                let (offset, at, len) = (piece.offset + len as u64, piece.at + len, piece.len - len);
+                self.queue.push_front(Piece { offset, at, len, ..piece });
+                self.objects[piece.object].pieces += 1;
+            }
         }
         // Those of objects that are not open yet stay before all others.
         later.append(&mut self.queue);
         self.queue = later;
-        Ok(())
+        Ok(ended)
+    }
+
+    /// One piece less of an object. Whether it was the last; then it is closed.
+    fn let_go(&mut self, object: usize) -> bool {
+        let object = &mut self.objects[object];
+        object.pieces -= 1;
+        if object.pieces == 0
+            && let Some(handle) = object.handle.take()
+        {
+            self.calls.connection().tell(&Request::Close(&handle));
+        }
+        object.pieces == 0
     }
 
     /// A piece came, or not. Whether it was the last of its object.
@@ -228,13 +265,6 @@ impl Fetch<'_> {
                 Ok(()) => return Err(nonsense("no bytes")),
             },
         }
-        let object = &mut self.objects[piece.object];
-        object.pieces -= 1;
-        if object.pieces == 0
-            && let Some(handle) = object.handle.take()
-        {
-            self.calls.connection().tell(&Request::Close(&handle));
-        }
-        Ok(object.pieces == 0)
+        Ok(self.let_go(piece.object))
     }
 }

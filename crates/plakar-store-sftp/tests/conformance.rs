@@ -14,7 +14,7 @@ use std::time::Duration;
 fn a_folder_elsewhere_keeps_the_contract() {
     let temps = RefCell::new(Vec::new());
     let make = || -> Box<dyn Store> {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = in_memory();
         let store = create(program(&[]), &temp.path().join("store")).unwrap();
         assert_eq!(store.weakness(), None);
         temps.borrow_mut().push(temp);

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+pub mod between;
+
 use plakar_store::{Bandwidth, ErrorKind, Name, ReadStore, Result};
 use plakar_store_sftp::{Connect, Patience, Program, SftpStore};
 use std::fmt::Debug;
@@ -61,4 +63,22 @@ pub fn fails<T: Debug>(kind: ErrorKind, result: Result<T>) -> String {
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let at = |n: u64| ((n + 1).wrapping_mul(seed * 2 + 0x9e37_79b9_7f4a_7c15) >> 29) as u8;
     (0..len as u64).map(at).collect()
+}
+
+/// In memory where that can be had: for what flushes so often that a disk would take its time.
+pub fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// True if the rest of the test is to be left out, because we are not root.
+pub fn needs_root() -> bool {
+    !rustix::process::geteuid().is_root() && skipped("this needs root")
+}
+
+/// Says that something cannot be told here, which fails where everything must.
+pub fn skipped(why: &str) -> bool {
+    println!("skipped: {why}");
+    assert!(std::env::var_os("PLAKAR_NO_SKIP").is_none_or(|v| v != "1"), "skipped: {why}");
+    true
 }

@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 /// Does not wait long for liars.
 const PATIENCE: Patience = Patience { idle: Duration::from_secs(1), retries: Duration::from_millis(250) };
 
+/// What is said to a request.
+type Lying = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
 /// A server that says what it is told to say: first of all these bytes, and then, to each request, whatever is made of it.
 struct Liar {
     hello: Vec<u8>,
-    say: Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>,
+    say: Arc<Lying>,
 }
 
 impl Connect for Liar {

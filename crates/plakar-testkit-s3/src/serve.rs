@@ -1,0 +1,226 @@
+//! The server: connections, and what is planned for requests.
+
+use crate::buckets::Buckets;
+use crate::fault::{Fault, Plan};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use http_body_util::channel::Channel;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::Body;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// Whom it knows,
+pub const ACCESS_KEY: &str = "AKTESTTESTTESTTEST";
+/// and by what.
+pub const SECRET_KEY: &str = "a-secret-that-is-never-printed";
+
+/// A server that runs for as long as this is there.
+pub struct Server {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    root: PathBuf,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    service: S3Service,
+    plan: Plan,
+    /// Methods and paths of all that was asked.
+    asked: Mutex<Vec<String>>,
+}
+
+/// There is no answer: the connection is closed.
+type Answer = Result<Response<Body>, io::Error>;
+
+impl Server {
+    /// Serves the buckets in a folder, which there must be, at `http://127.0.0.1` and some port.
+    pub fn start(root: &Path) -> Server {
+        let mut builder = S3ServiceBuilder::new(Buckets::new(root));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let shared = Shared { service: builder.build(), plan: Plan::default(), asked: Mutex::default() };
+        let shared = Arc::new(shared);
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        runtime.spawn(accept(listener, shared.clone()));
+        Server { runtime: Some(runtime), address, root: root.to_owned(), shared }
+    }
+
+    /// Makes a bucket.
+    pub fn make_bucket(&self, name: &str) {
+        fs::create_dir(self.root.join(name)).expect("it is new");
+    }
+
+    /// Where objects of a bucket lie as files.
+    pub fn folder(&self, bucket: &str) -> PathBuf {
+        self.root.join(bucket)
+    }
+
+    /// Its URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What is to happen to the next `times` requests of a method, or to all if that is empty.
+    pub fn plan(&self, method: &'static str, fault: Fault, times: usize) {
+        self.shared.plan.add(method, fault, 1, times);
+    }
+
+    /// The same with each `every`th request, without end.
+    pub fn plan_every(&self, every: usize, method: &'static str, fault: Fault) {
+        self.shared.plan.add(method, fault, every, usize::MAX);
+    }
+
+    /// Nothing happens any more.
+    pub fn plan_nothing(&self) {
+        self.shared.plan.clear();
+    }
+
+    /// What was asked since the last time, as `METHOD path?query`.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.asked.lock().expect("no panic while held"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| answer(shared.clone(), request));
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            connection.timer(TokioTimer::new());
+            let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
+        });
+    }
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let asked = format!("{} {}", request.method(), request.uri());
+    let fault = shared.plan.next(request.method().as_str());
+    shared.asked.lock().expect("no panic while held").push(asked);
+    match fault {
+        None => done(&shared, request.map(Body::from)).await,
+        Some(Fault::Wait(long)) => {
+            tokio::time::sleep(long).await;
+            done(&shared, request.map(Body::from)).await
+        }
+        Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::Answer(status, code)) => {
+            drop(request.into_body().collect().await);
+            let text = format!("<Error><Code>{code}</Code><Message>as planned</Message></Error>");
+            let mut answer = Response::new(Body::from(text));
+            *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+            Ok(answer)
+        }
+        Some(Fault::CutUpload) => {
+            let (head, mut body) = request.into_parts();
+            let len: u64 =
+                head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok()).unwrap_or(0);
+            let mut come = 0;
+            while come < len / 2
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                come += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+        Some(Fault::SpoilUpload) => {
+            let (head, body) = request.into_parts();
+            let mut bytes = BytesMut::from(&collected(body).await?[..]);
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            done(&shared, Request::from_parts(head, Body::from(bytes.freeze()))).await
+        }
+        Some(Fault::IgnoreRange) => {
+            let (mut head, bytes) = whole(&shared, request.map(Body::from)).await?;
+            head.status = StatusCode::OK;
+            head.headers.remove("content-range");
+            Ok(Response::from_parts(head, Body::from(bytes)))
+        }
+        Some(fault) => {
+            let (mut head, bytes) = whole(&shared, request.map(Body::from)).await?;
+            let (mut sent, mut rest) = (BytesMut::from(&bytes[..]), None);
+            match fault {
+                Fault::LoseAnswer => return Err(io::ErrorKind::ConnectionReset.into()),
+                Fault::Spoil => {
+                    let middle = sent.len() / 2;
+                    if let Some(byte) = sent.get_mut(middle) {
+                        *byte ^= 1;
+                    }
+                }
+                Fault::Lengthen => {
+                    sent.extend_from_slice(b"x");
+                    head.headers.insert(CONTENT_LENGTH, sent.len().into());
+                }
+                Fault::Overstate => {
+                    head.headers.insert(CONTENT_LENGTH, (sent.len() + 1).into());
+                    rest = Some(false);
+                }
+                Fault::CutAnswer | Fault::StallAnswer => {
+                    head.headers.insert(CONTENT_LENGTH, sent.len().into());
+                    sent.truncate(bytes.len() / 2);
+                    rest = Some(fault == Fault::StallAnswer);
+                }
+                fault => unreachable!("{fault:?}"),
+            }
+            let body = match rest {
+                None => Body::from(sent.freeze()),
+                Some(stalls) => half(sent.freeze(), stalls),
+            };
+            Ok(Response::from_parts(head, body))
+        }
+    }
+}
+
+/// A body that does not end as it should.
+fn half(bytes: Bytes, stalls: bool) -> Body {
+    let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+    tokio::spawn(async move {
+        let _ = sender.send_data(bytes).await;
+        // What was sent is to leave first.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match stalls {
+            true => std::future::pending::<()>().await,
+            false => sender.abort(io::ErrorKind::ConnectionReset.into()),
+        }
+    });
+    Body::http_body(body)
+}
+
+async fn done(shared: &Shared, request: Request<Body>) -> Answer {
+    shared.service.call(request).await.map_err(io::Error::other)
+}
+
+async fn whole(shared: &Shared, request: Request<Body>) -> io::Result<(hyper::http::response::Parts, Bytes)> {
+    let (head, body) = done(shared, request).await?.into_parts();
+    Ok((head, body.collect().await.map_err(io::Error::other)?.to_bytes()))
+}
+
+async fn collected(body: Incoming) -> io::Result<Bytes> {
+    let collected: Result<_, hyper::Error> = body.collect().await;
+    Ok(collected.map_err(io::Error::other)?.to_bytes())
+}

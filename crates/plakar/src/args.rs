@@ -3,8 +3,8 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, SERVER, SYNC,
-    UNDELETE,
+    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, SERVER,
+    SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -58,6 +58,9 @@ pub struct Globals {
     /// Fetch at most so much a second from them
     #[arg(long, global = true, value_name = "SIZE", value_parser = units::rate)]
     pub limit_download: Option<NonZeroU64>,
+    /// What must be known of an object store, as endpoint=URL or region=NAME; may be repeated
+    #[arg(long = "store-option", global = true, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    pub store_options: Vec<String>,
     /// Use so many cores [default: all]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpu: Option<u32>,
@@ -95,7 +98,7 @@ pub struct Globals {
 #[command(disable_help_subcommand = false)]
 pub enum Command {
     /// Create a repository
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = CREATE)]
     Create(Create),
     /// Store files and directories as a new snapshot
     #[command(after_help = PUSH)]

@@ -5,12 +5,14 @@ use crate::config::Config;
 use crate::exit::{Failure, Result};
 use crate::kept::Keeping;
 use crate::local::Local;
+use crate::object;
 use crate::output::Output;
 use crate::passphrase::Source;
 use plakar_engine::tree::Time;
 use plakar_fs::Owners;
 use plakar_store::wrap::Counting;
 use plakar_store::{Bandwidth, Pace, ReadStore, Store};
+use plakar_store_object::Options;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{OsStr, OsString};
@@ -47,6 +49,8 @@ pub struct Context {
     pub cache_bytes: Option<u64>,
     /// How fast stores elsewhere may be spoken with.
     pub bandwidth: Bandwidth,
+    /// What is said of object stores in this command line.
+    pub store_options: Options,
     /// Those of which something is kept, and in which folder.
     pub kept: RefCell<Vec<(PathBuf, Keeping)>>,
     /// It was told that nothing can be kept.
@@ -81,6 +85,7 @@ impl Context {
                 upload: pace(globals.limit_upload),
                 download: pace(globals.limit_download),
             },
+            store_options: object::options(&globals.store_options)?,
             kept: RefCell::default(),
             told_of_kept: Cell::default(),
             configuration: OnceCell::new(),

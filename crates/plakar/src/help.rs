@@ -11,6 +11,31 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `create`.
+pub const CREATE: &str = "\
+Besides a folder, a database, or either of them on another machine, LOCATION may be in an object store:
+
+  s3://BUCKET[/PREFIX]               Amazon S3, or whatever speaks it: -store-option endpoint=URL
+  azblob://CONTAINER[/PREFIX]        Azure Blob Storage, if compiled in
+  gcs://BUCKET[/PREFIX]              Google Cloud Storage, if compiled in
+  b2://BUCKET[/PREFIX]               Backblaze B2: -store-option bucket-id=ID
+  webdavs://HOST[:PORT]/PATH         WebDAV by TLS; webdav:// on this machine
+
+The bucket must be there. -store-option says what must be known besides: endpoint, region, path-style=yes|no, profile,
+anonymous=yes, checksum=md5|crc32c|none for S3; endpoint and account for Azure. Behind '?endpoint=' a name may say it itself.
+
+Credentials are never named. S3 has them from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE and ~/.aws, or the
+machine's own role, and AWS_REGION and AWS_ENDPOINT_URL besides; Azure from AZURE_STORAGE_ACCOUNT_NAME and _KEY or
+AZURE_STORAGE_SAS_TOKEN; Google from GOOGLE_APPLICATION_CREDENTIALS; B2 from B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY;
+WebDAV from PLAKAR_WEBDAV_USER and PLAKAR_WEBDAV_PASSWORD.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+  10  no repository there, for -like
+  11  wrong passphrase";
+
 /// Below the help of `push`.
 pub const PUSH: &str = "\
 Patterns are those of .gitignore, for absolute paths:
@@ -169,6 +194,10 @@ and for a source in 'push'. XDG_CONFIG_HOME is respected.
   location = \"ssh://nas/srv/backups\"
   passphrase-command = \"pass show nas\"   or keyfile = \"~/.nas.key\"
 
+  [repositories.cloud]
+  location = \"s3://bucket/backups\"
+  options = { region = \"eu-west-1\" }    as -store-option, for this one; see 'plakar help create'
+
   [sources.home]
   paths = [\"~/\", \"/etc\"]
   tags = [\"daily\"]
@@ -216,8 +245,9 @@ Flags have one dash or two; a value is the next word or follows '='.
 REPOSITORY is a folder, 'sqlite://' and the path of a database, or 'ssh://[USER@]HOST[:PORT]' and the path of a folder on
 that machine, where plakar must be installed too, or 'sftp://[USER@]HOST[:PORT]' and the path of a folder where it need
 not be, or 'plakar://HOST[:PORT][/NAME]' or 'https://...' on a server
-('plakar help server'), or '@NAME' for one that the configuration names ('plakar help config'). Without 'on', it is
-PLAKAR_REPOSITORY, the default of the configuration, or ~/.plakar/store.
+('plakar help server'), or 's3://BUCKET[/PREFIX]' in an object store ('plakar help create'), or '@NAME' for one that the
+configuration names ('plakar help config'). Without 'on', it is PLAKAR_REPOSITORY, the default of the configuration, or
+~/.plakar/store.
 SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 

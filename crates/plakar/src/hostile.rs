@@ -16,7 +16,8 @@ const ALL: [(&str, Target, &str); 4] = [
     (
         "locations",
         locations,
-        "/a/b ./x://y sqlite:///a/b.db sqlite://b.db @work s3://bucket sftp://me@h:22/~/x plakar+tls://h :// a\nb",
+        "/a/b ./x://y sqlite:///a/b.db sqlite://b.db @work s3://bucket/x?endpoint=http://h webdavs://h/p \
+         sftp://me@h:22/~/x plakar+tls://h :// a\nb",
     ),
 ];
 

@@ -1,16 +1,19 @@
-//! What a repository's name stands for: a folder, a file that is a SQLite database, or either of them on another machine.
+//! What a repository's name stands for: a folder, a file that is a SQLite database, either of them on another machine, or a
+//! place in an object store.
 //!
 //! A folder is named by its path, a database by `sqlite://` and its path, which is relative unless it begins with a
 //! slash: `sqlite://backups.db`, `sqlite:///mnt/disk/backups.db`. The bytes of a path stand for themselves. For what is reached with
-//! ssh see [`crate::ssh`] and [`crate::sftp`], for what is on a server [`crate::url`].
+//! ssh see [`crate::ssh`] and [`crate::sftp`], for what is on a server [`crate::url`], for object stores [`crate::object`].
 
 use crate::exit::{Code, Failure, Result};
 use crate::format;
+use crate::object::Object;
 use crate::sftp::{self, Sftp};
 use crate::ssh::{self, Ssh};
 use crate::url::Url;
 use plakar_engine::Error;
 use plakar_store::{Bandwidth, DirStore, ErrorKind, Store};
+use plakar_store_object::Options;
 use plakar_store_sqlite::SqliteStore;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -39,6 +42,8 @@ pub enum Location {
     Sftp(Sftp),
     /// On a server.
     Server(Url),
+    /// In an object store.
+    Object(Object),
 }
 
 impl Location {
@@ -69,6 +74,10 @@ impl Location {
             let failed = |why| Failure::usage(format!("{}: {why}", shown()));
             return parsed.map(Location::Server).map_err(failed);
         }
+        if let Some(parsed) = Object::parse(typed) {
+            let failed = |why| Failure::usage(format!("{}: {why}", shown()));
+            return parsed.map(Location::Object).map_err(failed);
+        }
         if let Some(scheme) = scheme(bytes) {
             return Err(Failure::failed(format!(
                 "{}: repositories at {scheme}:// are not supported",
@@ -76,7 +85,8 @@ impl Location {
             ))
             .hint(
                 "a repository is a folder, named by its path, a file, named by 'sqlite://' and its path, one of \
-                 them elsewhere, 'ssh://HOST/PATH' or 'sftp://HOST/PATH', or on a server, 'plakar://HOST/NAME'",
+                 them elsewhere, 'ssh://HOST/PATH' or 'sftp://HOST/PATH', on a server, 'plakar://HOST/NAME', or in a \
+                 bucket, 's3://BUCKET/PREFIX'",
             ));
         }
         if bytes[0] == b'@' {
@@ -86,11 +96,27 @@ impl Location {
         Ok(Location::Folder(PathBuf::from(typed)))
     }
 
+    /// The same place, reached with these options where it has none of its own, if it is one that takes options.
+    pub fn with(self, options: &Options) -> Location {
+        match self {
+            Location::Object(object) => Location::Object(object.with(options)),
+            other => other,
+        }
+    }
+
+    /// What to say of a place in an object store whose bucket is missing, if that is what is wrong.
+    pub fn missing_bucket(&self, error: &plakar_store::Error) -> Option<Failure> {
+        match self {
+            Location::Object(object) => object.missing_bucket(error),
+            _ => None,
+        }
+    }
+
     /// The folder or the file, if it is here.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Location::Folder(path) | Location::Sqlite(path) => Some(path),
-            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => None,
+            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) | Location::Object(_) => None,
         }
     }
 
@@ -102,6 +128,7 @@ impl Location {
             Location::Ssh(ssh) => ssh.name().to_owned(),
             Location::Sftp(sftp) => sftp.name().to_owned(),
             Location::Server(url) => url.name().to_owned(),
+            Location::Object(object) => object.name().to_owned(),
         }
     }
 
@@ -115,12 +142,15 @@ impl Location {
         match self {
             Location::Folder(_) => Location::Folder(path),
             Location::Sqlite(_) => Location::Sqlite(path),
-            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => self.clone(),
+            Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) | Location::Object(_) => self.clone(),
         }
     }
 
     /// The same place without links on the way to it, as far as it is there.
     pub fn canonical(&self) -> Location {
+        if let Location::Object(object) = self {
+            return Location::Object(object.canonical());
+        }
         let Some(path) = self.path() else { return self.clone() };
         if let Ok(path) = fs::canonicalize(path) {
             return self.at(path);
@@ -146,6 +176,9 @@ impl Location {
 
     /// Whether it is somewhere in another place.
     pub fn lies_in(&self, outer: &Location) -> bool {
+        if let (Location::Object(inner), Location::Object(outer)) = (self, outer) {
+            return inner.lies_in(outer);
+        }
         let (inner, outer) = (self.canonical(), outer.canonical());
         let both = inner.path().zip(outer.path());
         inner != outer && both.is_some_and(|(inner, outer)| inner.starts_with(outer))
@@ -164,14 +197,20 @@ impl Location {
     pub fn open(&self, bandwidth: &Bandwidth) -> Result<(Arc<dyn Store>, Location)> {
         let opened = self.open_store(bandwidth);
         opened.map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Failure::from(Error::NoRepository(self.to_string())),
+            ErrorKind::NotFound => {
+                let missing =
+                    self.missing_bucket(&e).map(|failure| Failure { code: Code::NoRepository, ..failure });
+                missing.unwrap_or_else(|| Error::NoRepository(self.to_string()).into())
+            }
             ErrorKind::Foreign => match self {
                 Location::Folder(_) => {
                     Failure::new(Code::NoRepository, format!("{self}: not a folder, so not a repository"))
                 }
-                Location::Sqlite(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => {
-                    Failure::new(Code::NoRepository, e.to_string())
-                }
+                Location::Sqlite(_)
+                | Location::Ssh(_)
+                | Location::Sftp(_)
+                | Location::Server(_)
+                | Location::Object(_) => Failure::new(Code::NoRepository, e.to_string()),
             },
             _ => e.into(),
         })
@@ -193,6 +232,7 @@ impl Location {
             Location::Ssh(ssh) => Ok((Arc::new(ssh.open(bandwidth)?), self.clone())),
             Location::Sftp(sftp) => Ok((Arc::new(sftp.open(bandwidth)?), self.clone())),
             Location::Server(url) => Ok((Arc::new(url.open(bandwidth)?), self.clone())),
+            Location::Object(object) => Ok((Arc::new(object.open(bandwidth)?), self.clone())),
         }
     }
 
@@ -215,6 +255,7 @@ impl Location {
             Location::Ssh(ssh) => Ok((Arc::new(ssh.create(bandwidth)?), self.clone())),
             Location::Sftp(sftp) => Ok((Arc::new(sftp.create(bandwidth)?), self.clone())),
             Location::Server(url) => Ok((Arc::new(url.create(bandwidth)?), self.clone())),
+            Location::Object(object) => Ok((Arc::new(object.create(bandwidth)?), self.clone())),
         }
     }
 }
@@ -259,7 +300,7 @@ mod tests {
             ("a", None),
             ("./x://y", None),
             ("://x", None),
-            ("s3://bucket", Some("s3")),
+            ("s9://bucket", Some("s9")),
             ("plakar+tls://h", Some("plakar+tls")),
         ] {
             assert_eq!(scheme(typed.as_bytes()), expected, "{typed}");

@@ -19,6 +19,7 @@ mod known;
 mod local;
 mod location;
 mod newest;
+mod object;
 mod output;
 mod own;
 mod passphrase;

@@ -23,7 +23,11 @@ pub fn refuse_unless_free(context: &Context, place: &Location) -> Result<()> {
         },
         Location::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Err(occupied(context, place)),
         // What is elsewhere tells when it is made.
-        Location::Sqlite(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => Ok(()),
+        Location::Sqlite(_)
+        | Location::Ssh(_)
+        | Location::Sftp(_)
+        | Location::Server(_)
+        | Location::Object(_) => Ok(()),
     }
 }
 
@@ -110,7 +114,9 @@ fn cannot(context: &Context, place: &Location, error: plakar_store::Error) -> Fa
         ErrorKind::NotFound if matches!(place, Location::Server(_)) => {
             Failure::failed(format!("{place}: the server has no place for a repository of this name"))
         }
-        ErrorKind::NotFound => Failure::failed(format!("{place}: the folder above it is missing")),
+        ErrorKind::NotFound => place
+            .missing_bucket(&error)
+            .unwrap_or_else(|| Failure::failed(format!("{place}: the folder above it is missing"))),
         _ => error.into(),
     }
 }
@@ -120,8 +126,10 @@ pub fn pack_bytes(place: &Location) -> u32 {
     match place {
         Location::Sqlite(_) => PACK_BYTES_SQLITE,
         Location::Ssh(ssh) if ssh.is_sqlite() => PACK_BYTES_SQLITE,
-        Location::Folder(_) | Location::Ssh(_) | Location::Sftp(_) | Location::Server(_) => {
-            PACK_BYTES_DEFAULT
-        }
+        Location::Folder(_)
+        | Location::Ssh(_)
+        | Location::Sftp(_)
+        | Location::Server(_)
+        | Location::Object(_) => PACK_BYTES_DEFAULT,
     }
 }

@@ -140,7 +140,7 @@ fn where_there_is_no_repository_that_is_said() {
     assert!(file.is_file());
     world.write("folder/something", "");
     world.fails("on folder ls", 10, "there is no repository here");
-    world.fails("on s3://bucket ls", 1, "repositories at s3:// are not supported");
+    world.fails("on s9://bucket ls", 1, "repositories at s9:// are not supported");
     world.fails("on @work ls", 1, "no repository is known by this name");
     world.run(["on", "", "ls"]);
 

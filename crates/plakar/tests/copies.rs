@@ -138,7 +138,7 @@ fn nothing_is_cloned_over_what_is_there() {
         ("sqlite://file", 1, "sqlite://file: something else is there"),
         ("sqlite://foreign.db", 1, "sqlite://foreign.db: something else is there"),
         ("sqlite://folder", 1, "sqlite://folder: something else is there"),
-        ("s3://bucket", 1, "repositories at s3:// are not supported"),
+        ("s9://bucket", 1, "repositories at s9:// are not supported"),
         ("/proc/new", 1, "/proc/new"),
     ] {
         let ran = world.fails(&format!("clone {place}"), code, what);

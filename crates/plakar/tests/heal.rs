@@ -119,7 +119,7 @@ fn a_peer_that_cannot_help_is_told() {
         ("heal from", 2),
         ("heal from nowhere", 10),
         ("heal from file", 10),
-        ("heal from s3://bucket", 1),
+        ("heal from s9://bucket", 1),
         ("check -heal-from nowhere", 10),
     ] {
         let (found, out, told) = run(&world, command);

@@ -91,7 +91,7 @@ fn a_peer_that_is_none_is_named_with_what_to_do() {
         ("folder", 10, "folder: there is no repository here"),
         ("file", 10, "file: not a folder"),
         ("unfinished", 10, "unfinished"),
-        ("s3://bucket", 1, "repositories at s3:// are not supported"),
+        ("s9://bucket", 1, "repositories at s9:// are not supported"),
     ] {
         for words in ["sync", "sync from", "sync with", "sync -dry-run", "status"] {
             let ran = world.fails(&format!("{words} {name}"), code, what);
@@ -106,10 +106,10 @@ fn a_peer_that_is_none_is_named_with_what_to_do() {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(!world.path("work/nowhere").exists());
     // The others go on; the first failure decides the exit code.
-    let ran = world.fails("sync file good s3://bucket", 10, "file: not a folder");
-    assert!(ran.err.contains("s3://"), "{ran:?}");
+    let ran = world.fails("sync file good s9://bucket", 10, "file: not a folder");
+    assert!(ran.err.contains("s9://"), "{ran:?}");
     assert_eq!(world.uuids_on("good"), [uuid.as_str()]);
-    world.fails("sync s3://bucket nowhere", 1, "nowhere: there is no");
+    world.fails("sync s9://bucket nowhere", 1, "nowhere: there is no");
 }
 
 #[test]

@@ -9,6 +9,10 @@
 //! location = "ssh://nas/srv/backups"
 //! passphrase-command = "pass show nas"      # or keyfile = "~/.nas.key"
 //!
+//! [repositories.cloud]
+//! location = "s3://bucket/backups"
+//! options = { endpoint = "https://s3.example.org", region = "eu" }    # as -store-option, for this one
+//!
 //! [sources.home]
 //! paths = ["~/", "/etc"]
 //! tags = ["daily"]
@@ -133,6 +137,7 @@ impl Context {
             Some(repository) => Ok(repository.location.clone()),
             None => Location::parse(typed),
         }
+        .map(|location| location.with(&self.store_options))
     }
 
     /// Where those of many are that stand for a place.

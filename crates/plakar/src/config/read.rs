@@ -5,6 +5,7 @@ use crate::location::Location;
 use crate::tags;
 use crate::units;
 use plakar_fs::Excludes;
+use plakar_store_object::Options;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Problem {
 }
 
 const TOP: [&str; 4] = ["default", "cache-size", "repositories", "sources"];
-const REPOSITORY: [&str; 3] = ["location", "keyfile", "passphrase-command"];
+const REPOSITORY: [&str; 4] = ["location", "keyfile", "passphrase-command", "options"];
 const SOURCE: [&str; 5] = ["paths", "tags", "exclude", "before", "after"];
 
 /// Reads it whole. `home` is what `~` stands for.
@@ -136,6 +137,10 @@ impl Reading<'_> {
             return None;
         };
         let location = self.text(value, "location").and_then(|text| self.location(value, &text));
+        let location = match table.get("options") {
+            Some(options) => location.map(|location| self.options(options, location)),
+            None => location,
+        };
         let keyfile = table.get("keyfile").and_then(|value| {
             let text = self.text(value, "keyfile")?;
             self.path(value, "keyfile", &text)
@@ -145,6 +150,31 @@ impl Reading<'_> {
             self.tell(value.span(), "'keyfile' and 'passphrase-command': one of them is enough");
         }
         Some(Repository { location: location?, keyfile, passphrase_command: command.map(OsString::from) })
+    }
+
+    /// A place with what is said of its service.
+    fn options(&mut self, value: &Value, location: Location) -> Location {
+        let Some(table) = value.get_ref().as_table() else {
+            self.tell(value.span(), "options: must be a table, as in options = { endpoint = \"...\" }");
+            return location;
+        };
+        let Location::Object(object) = &location else {
+            self.tell(value.span(), "options: only what is in an object store, as s3://, has any");
+            return location;
+        };
+        let mut options = Options::default();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            // Told first, so that nobody is asked for a text that is a secret.
+            let text = value.get_ref().as_str().unwrap_or_default();
+            if let Err(why) = options.set(name, text) {
+                self.tell(key.span(), format!("options: {}", why.replace('\n', " ")));
+            } else if let Some(why) = object.refuses(&options) {
+                self.tell(key.span(), format!("options: {why}"));
+                return location;
+            }
+        }
+        location.with(&options)
     }
 
     fn location(&mut self, value: &Value, text: &str) -> Option<Location> {
@@ -345,6 +375,20 @@ mod tests {
         check("[repositories.a]\nlocation = ''", &["2: location: must be a text"]);
         check("[repositories.a]\nlocation = '@b'", &["2: location: @b: no repository is known"]);
         check("[repositories.a]\nlocation = 's9://b'", &["2: location: s9://b: repositories at s9://"]);
+        let s3 = "[repositories.a]\nlocation = 's3://b/c'\n";
+        check(&format!("{s3}options = 1"), &["3: options: must be a table"]);
+        check(
+            &format!("{s3}options = {{ regoin = 'x' }}"),
+            &["3: options: unknown option: regoin; there are"],
+        );
+        check(&format!("{s3}options = {{ region = 1 }}"), &["3: options: region: its value is none"]);
+        check(&format!("{s3}options = {{ secret-key = 'x' }}"), &["3: options: secret-key: no credentials"]);
+        check(
+            &format!("{s3}options = {{ account = 'x' }}"),
+            &["3: options: s3:// takes no option 'account'"],
+        );
+        check("[repositories.a]\nlocation = '/b'\noptions = {}", &["3: options: only what is in an object"]);
+        check("[repositories.a]\nlocation = 's3://k:s@b'", &["2: location: s3://k:s@b: no credentials"]);
         check("[repositories.a]\nlocation = 'sqlite://b'", &["2: location: sqlite://b: a relative path"]);
         check("[repositories.'a b']\nlocation = '/b'", &["1: \"a b\": a name has letters"]);
         check("[repositories]\na = '/b'", &["2: repositories.a: must be a table"]);

@@ -51,6 +51,8 @@ struct Far {
     refuses: AtomicBool,
     /// It was spoken with.
     met: AtomicBool,
+    /// Its listings are in order, and can begin behind a name.
+    goes_on: bool,
 }
 
 type Tried<T> = std::result::Result<T, Trouble>;
@@ -89,7 +91,8 @@ impl ObjectStore {
             HttpTransporter::new(Transport::new(way.bandwidth.clone(), way.patience.idle).map_err(failed)?);
         let operator = runtime.block_on(service::operator(place, way, transport));
         let operator = operator.map_err(|why| Error::new(ErrorKind::Io, format!("{location}: {why}")))?;
-        let refuses = AtomicBool::new(operator.info().capability().write_with_if_not_exists);
+        let capability = operator.info().capability();
+        let refuses = AtomicBool::new(capability.write_with_if_not_exists);
         let far = Far {
             operator,
             service: place.service,
@@ -98,6 +101,8 @@ impl ObjectStore {
             at_once: Semaphore::new(AT_ONCE),
             refuses,
             met: AtomicBool::new(false),
+            // Directory buckets of S3 have no order.
+            goes_on: capability.list_with_start_after && !place.bucket.ends_with("--x-s3"),
         };
         Ok(ObjectStore { runtime, far: Arc::new(far), turns: Turns::default() })
     }
@@ -335,11 +340,15 @@ impl ReadStore for ObjectStore {
             return Ok(());
         }
         let far = &self.far;
-        // When it is cut off it begins anew, in any order: what was told already is known by its hash.
+        // When it is cut off it goes on behind what was told last, where that is known to be possible. Else it begins anew,
+        // in any order: what was told already is known by its hash.
         let (hasher, mut told) = ([RandomState::new(), RandomState::new()], HashSet::new());
+        let mut last: Option<Name> = None;
+        let mut goes_on = far.goes_on;
         let mut tries = Tries::new(far.patience);
-        let options = ListOptions { recursive: true, ..ListOptions::default() };
         'anew: loop {
+            let start_after = last.as_ref().filter(|_| goes_on).map(|name| name.as_str().to_owned());
+            let options = ListOptions { recursive: true, start_after, ..ListOptions::default() };
             let mut lister = None;
             loop {
                 let page = self.runtime.block_on(async {
@@ -360,16 +369,18 @@ impl ReadStore for ObjectStore {
                         continue 'anew;
                     }
                 };
-                let last = page.len() < LISTED_AT_ONCE;
+                let is_last = page.len() < LISTED_AT_ONCE;
                 for listed in page {
                     let hash = [&hasher[0], &hasher[1]].map(|hasher| hasher.hash_one(listed.name.as_str()));
                     if told.insert(hash) {
-                        // What goes on is not cut off.
+                        // What moves is not cut off.
                         tries = Tries::new(far.patience);
+                        goes_on &= last.as_ref().is_none_or(|last| *last < listed.name);
+                        last = Some(listed.name.clone());
                         each(listed)?;
                     }
                 }
-                if last {
+                if is_last {
                     return Ok(());
                 }
             }

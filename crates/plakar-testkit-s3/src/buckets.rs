@@ -1,8 +1,9 @@
 //! The buckets: `s3s-fs`, made to do what S3 does where a file system does not.
 //!
 //! 1. What refuses to replace does so however many ask at once.
-//! 2. A folder is no object.
-//! 3. Keys are as long as S3 has them: the last part of one may be too long for the files that `s3s-fs` keeps beside it.
+//! 2. What is refused, were it because it is not what its checksum says, is not there.
+//! 3. A folder is no object.
+//! 4. Keys are as long as S3 has them: the last part of one may be too long for the files that `s3s-fs` keeps beside it.
 
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
@@ -64,8 +65,14 @@ impl S3 for Buckets {
         mut request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         self.kept(&mut request.input.key);
+        let path = self.root.join(&request.input.bucket).join(&request.input.key);
         let _one = self.putting.lock().await;
-        self.inner.put_object(request).await
+        let there = path.exists();
+        let answer = self.inner.put_object(request).await;
+        if answer.is_err() && !there {
+            let _ = std::fs::remove_file(path);
+        }
+        answer
     }
 
     async fn get_object(

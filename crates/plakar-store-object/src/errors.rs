@@ -110,6 +110,11 @@ fn told(error: &opendal::Error) -> String {
     let text = match (code_in(message), value_of(message, "message: \"")) {
         (Some(code), Some(said)) => format!("{code}: {said}"),
         (Some(code), None) => code.to_owned(),
+        // A page for people has its gist in the title.
+        (None, _) if message.starts_with('<') => {
+            let title = message.split_once("<title>").and_then(|(_, rest)| rest.split('<').next());
+            title.unwrap_or("the service answers with a page").to_owned()
+        }
         (None, _) => message.to_owned(),
     };
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();

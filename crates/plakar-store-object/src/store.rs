@@ -194,6 +194,7 @@ impl Far {
             return if end.is_some_and(|end| end <= there) { Ok(Vec::new()) } else { Err(Trouble::Beyond) };
         };
         let _permit = self.at_once.acquire().await;
+        self.refuse_folder(name).await?;
         let read = || async {
             let options = ReadOptions { range: (offset..end).into(), ..ReadOptions::default() };
             self.operator.read_options(name.as_str(), options).await
@@ -208,10 +209,19 @@ impl Far {
     }
 
     async fn whole(&self, name: &Name, max: usize) -> Tried<Vec<u8>> {
+        self.refuse_folder(name).await?;
         // How long it is stands before its bytes: what is too long is not read.
         let read = || MAX.scope(max as u64, async { self.operator.read(name.as_str()).await });
         let bytes = self.persist(read).await?;
         if bytes.len() > max { Err(Trouble::TooLarge) } else { Ok(bytes.to_vec()) }
+    }
+
+    /// A folder that is asked for may be answered with a page for people, which is no object.
+    async fn refuse_folder(&self, name: &Name) -> Tried<()> {
+        if self.service.has_folders() {
+            self.len(name).await?;
+        }
+        Ok(())
     }
 
     async fn len(&self, name: &Name) -> Tried<u64> {

@@ -136,6 +136,9 @@ impl Asked {
             StatusCode::NOT_IMPLEMENTED => {
                 return Err(Error::new(ErrorKind::Unsupported, "the service cannot do that"));
             }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                return Err(Error::new(ErrorKind::RangeNotSatisfied, "the object is shorter"));
+            }
             StatusCode::UNAUTHORIZED => return Err(Error::new(ErrorKind::PermissionDenied, "")),
             status if !status.is_success() || self.method == Method::HEAD => return Ok(TEXT_MAX),
             _ => {}

@@ -235,9 +235,9 @@ fn an_unchanged_push_reads_no_tree_and_asks_for_little() {
         let pushed = json(ran.out.lines().last().unwrap());
         let is_it = read == 0 && pushed["files_read"] == 0;
         if is_it {
-            let requests = told.as_object().unwrap().iter().filter(|(name, _)| !name.starts_with("bytes"));
-            let requests: u64 = requests.map(|(_, number)| number.as_u64().unwrap()).sum();
-            assert!(asked.len() < 50 && requests < 50, "{told} {asked:#?}");
+            // How many facts there are to be read depends on those who wrote before.
+            let others = asked.iter().filter(|request| !request.starts_with("GET /bucket/x/log/")).count();
+            assert!(others < 40 && told["range"].as_u64() < Some(10), "{told} {asked:#?}");
         }
         is_it
     };

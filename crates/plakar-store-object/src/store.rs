@@ -350,6 +350,15 @@ impl ReadStore for ObjectStore {
             return Ok(());
         }
         let far = &self.far;
+        // What lies in a folder does not lie in an object of its name.
+        let folder = Name::new(far.above(prefix).trim_end_matches('/')).filter(|_| far.service.has_folders());
+        if let Some(folder) = folder {
+            match self.runtime.block_on(far.len(&folder)) {
+                Ok(_) => return Ok(()),
+                Err(Trouble::Absent) => {}
+                Err(trouble) => return Err(far.error(prefix, trouble)),
+            }
+        }
         // When it is cut off it goes on behind what was told last, where that is known to be possible. Else it begins anew,
         // in any order: what was told already is known by its hash.
         let (hasher, mut told) = ([RandomState::new(), RandomState::new()], HashSet::new());

@@ -155,21 +155,23 @@ impl Asked {
             let (first, rest) = range.to_str().ok()?.strip_prefix("bytes ")?.split_once('-')?;
             Some((first.parse::<u64>().ok()?, rest.split('/').next()?.parse::<u64>().ok()?))
         });
-        // Whoever passes over a range sends all: that is the same if it was meant from the first byte on.
-        let suits = match status {
-            StatusCode::PARTIAL_CONTENT => told.is_none_or(|(begins, _)| begins == first),
-            _ => first == 0,
+        let wanted = last.saturating_sub(first).saturating_add(1);
+        let (suits, ends_before) = match status {
+            StatusCode::PARTIAL_CONTENT => match told {
+                Some((begins, ends)) => (begins == first, begins == first && ends < last),
+                None => (true, len.is_some_and(|len| len < wanted)),
+            },
+            // Whoever passes over a range sends all: that is the same if it was meant from the first byte on, and tells how
+            // long the object is.
+            _ => (first == 0, len.is_some_and(|len| len <= last)),
         };
+        // There is no need to have what there is.
+        if ends_before {
+            return Err(Error::new(ErrorKind::RangeNotSatisfied, "the object is shorter"));
+        }
         if !suits {
             let what = "the service does not answer with the range that was asked for";
             return Err(Error::new(ErrorKind::Unexpected, what));
-        }
-        let wanted = last.saturating_sub(first).saturating_add(1);
-        // The object ends before: there is no need to have what there is.
-        if told.is_some_and(|(_, ends)| ends < last)
-            || (told.is_none() && len.is_some_and(|len| len < wanted))
-        {
-            return Err(Error::new(ErrorKind::RangeNotSatisfied, "the object is shorter"));
         }
         Ok(wanted)
     }
@@ -188,4 +190,34 @@ fn said(error: &hyper_util::client::legacy::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of an answer to a request for these bytes: how long it may be, or what is wrong.
+    fn suits(status: u16, range: Option<&str>, len: Option<u64>) -> std::result::Result<u64, ErrorKind> {
+        let asked = Asked { method: Method::GET, range: Some((3, 5)) };
+        let mut headers = HeaderMap::new();
+        if let Some(range) = range {
+            headers.insert(header::CONTENT_RANGE, range.parse().unwrap());
+        }
+        asked.suits(StatusCode::from_u16(status).unwrap(), &headers, len).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn an_answer_is_compared_with_what_was_asked() {
+        assert_eq!(suits(206, Some("bytes 3-5/9"), Some(3)), Ok(3));
+        assert_eq!(suits(206, Some("bytes 3-5/*"), None), Ok(3));
+        assert_eq!(suits(206, Some("bytes 3-4/5"), Some(2)), Err(ErrorKind::RangeNotSatisfied));
+        assert_eq!(suits(206, None, Some(2)), Err(ErrorKind::RangeNotSatisfied));
+        assert_eq!(suits(206, Some("bytes 0-2/9"), Some(3)), Err(ErrorKind::Unexpected));
+        assert_eq!(suits(416, None, Some(0)), Err(ErrorKind::RangeNotSatisfied));
+        // All of an object: as long as what was asked for, and not it.
+        assert_eq!(suits(200, None, Some(3)), Err(ErrorKind::RangeNotSatisfied));
+        assert_eq!(suits(200, None, Some(9)), Err(ErrorKind::Unexpected));
+        assert_eq!(suits(200, None, None), Err(ErrorKind::Unexpected));
+        assert_eq!(suits(404, None, Some(9)), Ok(TEXT_MAX));
+    }
 }

@@ -190,7 +190,9 @@ fn an_answer_to_something_else_is_none() {
     bucket.server.plan_every(1, "GET", Fault::IgnoreRange);
     // Bytes from elsewhere in the object would be taken for those that were meant.
     assert_eq!(store.get_range(&name("packs/a"), 3, 2).unwrap_err().kind(), ErrorKind::Io);
-    assert_eq!(store.get_range(&name("packs/a"), 0, 2).unwrap(), b"01");
+    assert_eq!(store.get_range(&name("packs/a"), 0, 2).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(store.get_range(&name("packs/a"), 6, 5).unwrap_err().kind(), ErrorKind::Short);
+    assert_eq!(store.get_range(&name("packs/a"), 0, 10).unwrap(), b"0123456789");
     bucket.server.plan_nothing();
     bucket.server.plan("GET", Fault::Lengthen, 1);
     assert_eq!(store.get_range(&name("packs/a"), 3, 2).unwrap_err().kind(), ErrorKind::Io);

@@ -22,7 +22,7 @@ pub enum Fault {
     Overstate,
     /// What came is spoilt before it is looked at.
     SpoilUpload,
-    /// What is answered is said to be all of an object, whatever was asked for.
+    /// All of an object is answered, whatever range of it was asked for.
     IgnoreRange,
     /// It is answered later.
     Wait(Duration),

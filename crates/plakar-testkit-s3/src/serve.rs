@@ -31,13 +31,13 @@ pub const SECRET_KEY: &str = "a-secret-that-is-never-printed";
 pub struct Server {
     runtime: Option<Runtime>,
     address: SocketAddr,
-    root: PathBuf,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     service: S3Service,
     plan: Plan,
+    root: PathBuf,
     /// Methods and paths of all that was asked.
     asked: Mutex<Vec<String>>,
 }
@@ -50,23 +50,28 @@ impl Server {
     pub fn start(root: &Path) -> Server {
         let mut builder = S3ServiceBuilder::new(Buckets::new(root));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let shared = Shared { service: builder.build(), plan: Plan::default(), asked: Mutex::default() };
+        let shared = Shared {
+            service: builder.build(),
+            plan: Plan::default(),
+            root: root.to_owned(),
+            asked: Mutex::default(),
+        };
         let shared = Arc::new(shared);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("it is bound");
         runtime.spawn(accept(listener, shared.clone()));
-        Server { runtime: Some(runtime), address, root: root.to_owned(), shared }
+        Server { runtime: Some(runtime), address, shared }
     }
 
     /// Makes a bucket.
     pub fn make_bucket(&self, name: &str) {
-        fs::create_dir(self.root.join(name)).expect("it is new");
+        fs::create_dir(self.shared.root.join(name)).expect("it is new");
     }
 
     /// Where objects of a bucket lie as files.
     pub fn folder(&self, bucket: &str) -> PathBuf {
-        self.root.join(bucket)
+        self.shared.root.join(bucket)
     }
 
     /// Its URL.
@@ -156,9 +161,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
             done(&shared, Request::from_parts(head, Body::from(bytes.freeze()))).await
         }
         Some(Fault::IgnoreRange) => {
-            let (mut head, bytes) = whole(&shared, request.map(Body::from)).await?;
+            let file = shared.root.join(request.uri().path().trim_start_matches('/'));
+            let (mut head, _) = whole(&shared, request.map(Body::from)).await?;
+            let bytes = fs::read(file)?;
             head.status = StatusCode::OK;
             head.headers.remove("content-range");
+            head.headers.insert(CONTENT_LENGTH, bytes.len().into());
             Ok(Response::from_parts(head, Body::from(bytes)))
         }
         Some(fault) => {

@@ -54,20 +54,28 @@ mod tests {
         Name::new(&text).unwrap()
     }
 
-    /// Every object that comes replaces the one before, in another folder: at each moment there is one, or both. What
-    /// comes and goes between two rounds may be missing, but what is told was there together.
+    /// As a log goes: numbers come one after the other, and now and then a checkpoint that covers all of them until then;
+    /// only then what it covers is deleted. So whatever is told, every number up to the last is told or covered. Listed once,
+    /// in this order of folders, it would not be: a later checkpoint has taken away what the listed one does not cover.
     #[test]
-    fn what_is_told_was_there_at_one_moment() {
+    fn what_is_told_of_a_log_has_no_gap() {
         let store = MemoryStore::new();
-        let folder = |n: usize| ["b", "a", "c"][n % 3];
         let is_done = AtomicBool::new(false);
-        store.put(&name("b/0".into()), &[]).unwrap();
+        store.put(&name("admin/0".into()), &[]).unwrap();
         let (mut told, mut refused) = (0, 0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                let mut covered = 0;
                 for n in 1..20_000 {
-                    store.put(&name(format!("{}/{n}", folder(n))), &[]).unwrap();
-                    store.delete(&name(format!("{}/{}", folder(n - 1), n - 1))).unwrap();
+                    store.put(&name(format!("log/{n}")), &[]).unwrap();
+                    if n % 3 == 0 {
+                        store.put(&name(format!("admin/{n}")), &[]).unwrap();
+                        store.delete(&name(format!("admin/{covered}"))).unwrap();
+                        for old in covered + 1..=n {
+                            store.delete(&name(format!("log/{old}"))).unwrap();
+                        }
+                        covered = n;
+                    }
                     if n % 5 == 0 {
                         std::thread::sleep(std::time::Duration::from_micros(100));
                     }
@@ -75,16 +83,19 @@ mod tests {
                 is_done.store(true, Ordering::SeqCst);
             });
             while !is_done.load(Ordering::SeqCst) {
-                let Ok(all) = at_one_moment(&store, &["a/", "b/", "c/"]) else {
+                let Ok(all) = at_one_moment(&store, &["admin/", "log/"]) else {
                     refused += 1;
                     continue;
                 };
-                let numbers: Vec<usize> = all.iter().map(|one| one.name.last().parse().unwrap()).collect();
-                if numbers.is_empty() {
-                    continue;
-                }
-                let (least, most) = (*numbers.iter().min().unwrap(), *numbers.iter().max().unwrap());
-                assert!(most - least < 2 && numbers.len() == most - least + 1, "{numbers:?}");
+                let of = |folder: &str| -> Vec<usize> {
+                    let own = all.iter().filter(|one| one.name.as_str().starts_with(folder));
+                    own.map(|one| one.name.last().parse().unwrap()).collect()
+                };
+                let (log, checkpoints) = (of("log/"), of("admin/"));
+                let covered = *checkpoints.iter().max().expect("there is always one");
+                let last = log.iter().copied().max().unwrap_or(covered);
+                let lost: Vec<_> = (covered + 1..=last).filter(|n| !log.contains(n)).collect();
+                assert!(lost.is_empty(), "{log:?} after {covered}");
                 told += 1;
             }
         });

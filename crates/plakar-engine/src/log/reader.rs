@@ -6,13 +6,16 @@ use crate::crypto::seal::Sealer;
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
 use plakar_store::{Listed, Name, Range, ReadStore};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// How often the listings may differ before it is given up: writers do not put that fast.
 const ROUNDS_MAX: usize = 100;
 
 /// New objects that have no more bytes together are asked for together, far away.
 const TOGETHER_BYTES: u64 = 4 << 20;
+
+/// So many objects of `log/` are read though a Checkpoint may cover them, to wait once less.
+const FEW: usize = 64;
 
 /// One log object that counts: its facts and when the store received it.
 pub struct LogObject {
@@ -26,8 +29,9 @@ pub struct LogObject {
 ///
 /// Reading lists `log/`, then `admin/`, whole, again until two rounds show the same names; never from a
 /// cache and never only what is newer: a slow writer's Prepared may appear under an old name. A store that can tell what
-/// was there at one moment is asked for that instead ([`ReadStore::list_at_once`]). Objects are immutable, so the
-/// bytes of one that was read before need not be read again.
+/// was there at one moment is asked for that instead ([`ReadStore::list_at_once`]). Objects are immutable and named by
+/// their hash, so the bytes of one that was read before need not be read again, were it by an earlier process
+/// ([`Cached`](plakar_store::wrap::Cached)).
 #[derive(Default)]
 pub struct Log {
     objects: BTreeMap<Name, LogObject>,
@@ -104,35 +108,18 @@ impl Log {
     /// Reads what is new of `names`. Returns what was not there.
     fn fetch(&mut self, store: &dyn ReadStore, sealer: &Sealer, names: &Names) -> Result<Vec<Name>> {
         let mut gone = Vec::new();
-        let far = !store.capabilities().local;
         let news: Vec<_> = names.iter().rev().filter(|(name, _)| !self.knows(name)).collect();
-        // Checkpoints are in `admin/` and mostly younger than what they cover: meeting them first saves requests.
-        let (admin, log): (Vec<_>, Vec<_>) =
+        // Checkpoints are in `admin/` and mostly younger than what they cover: meeting them first saves requests, but waits
+        // once more where the store is far.
+        let (mut admin, mut log): (Vec<_>, Vec<_>) =
             news.into_iter().partition(|(name, _)| name.as_str().starts_with(Class::Admin.folder()));
-        let little = admin.iter().chain(&log).map(|(_, object)| object.len).sum::<u64>() <= TOGETHER_BYTES;
-        let mut together = if far && little { ask(store, admin.iter().chain(&log)) } else { HashMap::new() };
-        for group in [admin, log] {
-            for (name, object) in group {
-                if self.knows(name) {
-                    continue;
-                }
-                let bytes = together.remove(name).unwrap_or_else(|| store.get(name, LOG_BYTES_MAX));
-                match bytes.map_err(Error::from).and_then(|bytes| object::decode(name, bytes, sealer)) {
-                    Ok(facts) => {
-                        for fact in &facts {
-                            if let Fact::Checkpoint(checkpoint) = fact {
-                                self.covered.extend(&checkpoint.covers);
-                            }
-                        }
-                        self.damaged.remove(name);
-                        let received_ms = object.received_ms;
-                        self.objects.insert(name.clone(), LogObject { facts, received_ms });
-                    }
-                    // Gone since it was listed: the next round shows what stands for it.
-                    Err(e) if e.is_not_found() => gone.push(name.clone()),
-                    Err(e) if e.is_damage() => drop(self.damaged.insert(name.clone(), e)),
-                    Err(e) => return Err(e),
-                }
+        if !store.capabilities().local && log.len() <= FEW {
+            admin.append(&mut log);
+        }
+        for mut group in [admin, log] {
+            group.retain(|(name, _)| !self.knows(name));
+            for some in portions(&group) {
+                self.fetch_some(store, sealer, some, &mut gone)?;
             }
         }
         let covered = &self.covered;
@@ -141,6 +128,47 @@ impl Log {
         self.damaged.retain(|name, _| !is_covered(name));
         gone.retain(|name| !is_covered(name));
         Ok(gone)
+    }
+
+    /// Reads these. Adds to `gone` what was not there.
+    fn fetch_some(
+        &mut self,
+        store: &dyn ReadStore,
+        sealer: &Sealer,
+        some: &[(&Name, &Named)],
+        gone: &mut Vec<Name>,
+    ) -> Result<()> {
+        let mut together = ask(store, some).into_iter();
+        for &(name, object) in some {
+            let asked = together.next();
+            if self.knows(name) {
+                continue;
+            }
+            let get = || store.get(name, LOG_BYTES_MAX);
+            let read = |bytes: plakar_store::Result<Vec<u8>>| object::decode(name, bytes?, sealer);
+            let facts = match read(asked.unwrap_or_else(get)) {
+                // It may be that only what is kept of the store is damaged.
+                Err(e) if e.is_damage() && store.doubt() => read(get()),
+                facts => facts,
+            };
+            match facts {
+                Ok(facts) => {
+                    for fact in &facts {
+                        if let Fact::Checkpoint(checkpoint) = fact {
+                            self.covered.extend(&checkpoint.covers);
+                        }
+                    }
+                    self.damaged.remove(name);
+                    let received_ms = object.received_ms;
+                    self.objects.insert(name.clone(), LogObject { facts, received_ms });
+                }
+                // Gone since it was listed: the next round shows what stands for it.
+                Err(e) if e.is_not_found() => gone.push(name.clone()),
+                Err(e) if e.is_damage() => drop(self.damaged.insert(name.clone(), e)),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     fn knows(&self, name: &Name) -> bool {
@@ -205,19 +233,31 @@ fn list(store: &dyn ReadStore) -> Result<Names> {
     Ok(names)
 }
 
-/// Reads these objects in one request.
-fn ask<'n>(
-    store: &dyn ReadStore,
-    objects: impl Iterator<Item = &'n (&'n Name, &'n Named)>,
-) -> HashMap<Name, plakar_store::Result<Vec<u8>>> {
-    let (names, ranges): (Vec<_>, Vec<_>) = objects
-        .map(|(name, object)| {
-            let range = Range { name: (*name).clone(), offset: 0, len: object.len as usize };
-            ((*name).clone(), range)
-        })
-        .unzip();
-    if ranges.is_empty() {
-        return HashMap::new();
+/// These objects in portions that are little enough to be asked for together.
+fn portions<'g, 'n>(group: &'g [(&'n Name, &'n Named)]) -> impl Iterator<Item = &'g [(&'n Name, &'n Named)]> {
+    let mut rest = group;
+    std::iter::from_fn(move || {
+        let mut bytes = 0u64;
+        let fits = |(_, object): &&(&Name, &Named)| {
+            bytes = bytes.saturating_add(object.len);
+            bytes <= TOGETHER_BYTES
+        };
+        let some = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (portion, others) = rest.split_at(some);
+        rest = others;
+        Some(portion).filter(|portion| !portion.is_empty())
+    })
+}
+
+/// Reads these objects in one request, if that is one from far away and not for a single great one.
+fn ask(store: &dyn ReadStore, some: &[(&Name, &Named)]) -> Vec<plakar_store::Result<Vec<u8>>> {
+    if store.capabilities().local || some.iter().any(|(_, object)| object.len > TOGETHER_BYTES) {
+        return Vec::new();
     }
-    names.into_iter().zip(store.get_ranges(&ranges)).collect()
+    let range = |(name, object): &(&Name, &Named)| Range {
+        name: (*name).clone(),
+        offset: 0,
+        len: object.len as usize,
+    };
+    store.get_ranges(&Vec::from_iter(some.iter().map(range)))
 }

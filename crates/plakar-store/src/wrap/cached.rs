@@ -1,9 +1,9 @@
 //! A store that keeps what was read of another in a local folder.
 //!
-//! Far away, what a run asks first is what the last run asked: heads and pages of the index, blocks of trees. Those
-//! are small and never change, because objects are named by their hash. They are kept as the store gave them, sealed;
+//! Far away, what a run asks first is what the last run asked: the log, heads and pages of the index, blocks of trees.
+//! Those are small and never change, because objects are named by their hash. They are kept as the store gave them, sealed;
 //! whoever reads them proves them as if they came from the store. Listings, lengths, whole objects and everything that is
-//! not in `index/` or `packs/` are never kept: what there is now, only the store can say.
+//! in no other folder are never kept: what there is now, only the store can say.
 //!
 //! The folder may be deleted at any time, used by several processes at once, be read-only, or lie on a full disk. That
 //! costs requests; it is never an error. `kept` says how, and [`trouble`](Cached::trouble) tells why nothing more is kept.
@@ -25,6 +25,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The longest range of an index segment that is kept, in bytes: the head of a full shard is a third of it.
 const INDEX_RANGE_MAX: usize = 1 << 20;
+/// The longest range of a log object that is kept, in bytes: the whole of it, but for the checkpoints of very many snapshots.
+const LOG_RANGE_MAX: usize = 4 << 20;
 /// The longest range of a pack that is kept, in bytes: a block of nodes. The contents of files are in longer ones.
 const PACK_RANGE_MAX: usize = 32 << 10;
 
@@ -74,6 +76,7 @@ impl<S> Cached<S> {
     fn keeps(&self, name: &Name, len: usize) -> bool {
         let max = match name.as_str().split_once('/') {
             Some(("index", _)) => INDEX_RANGE_MAX,
+            Some(("log" | "admin", _)) => LOG_RANGE_MAX,
             Some(("packs", _)) => PACK_RANGE_MAX,
             _ => 0,
         };

@@ -67,3 +67,25 @@ impl Filter {
         Ok(Filter { descriptor, fingerprints: fingerprints.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_256_that_is_not_there_passes_and_none_that_is_there_is_turned_away() {
+        let keys = |from: u64, to: u64| {
+            let one = |n: u64| key(blake3::hash(&n.to_le_bytes()).as_bytes());
+            (from..to).map(one).collect::<Vec<_>>()
+        };
+        for len in [1, 2, 100, 36_000, 262_144] {
+            let there = keys(0, len);
+            let filter = Filter::build(&there).unwrap();
+            assert!(there.iter().all(|key| filter.may_contain(*key)), "{len}");
+            let absent = keys(1 << 40, (1 << 40) + 100_000);
+            let passed = absent.iter().filter(|key| filter.may_contain(**key)).count();
+            println!("{len}: {passed}");
+            assert!((300..500).contains(&passed), "{len}: {passed} of 100,000");
+        }
+    }
+}

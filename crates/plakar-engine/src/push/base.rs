@@ -7,6 +7,7 @@ use crate::read::Reader;
 use crate::tree::node::ChunkPage;
 use crate::tree::{Body, Content, Directory, Entry, NodeId, NodeSource, Object, Row, Xattrs};
 use crate::write::Session;
+use std::collections::HashSet;
 
 /// A tree to compare with.
 pub struct Base {
@@ -25,6 +26,8 @@ pub struct BaseDir<'r> {
     pub base: usize,
     entries: Directory<'r>,
     next: Option<Entry>,
+    /// Its pages that were read so far, but for those that only link to others.
+    pages: HashSet<NodeId>,
 }
 
 impl<'r> BaseDir<'r> {
@@ -33,16 +36,27 @@ impl<'r> BaseDir<'r> {
     pub fn open(base: usize, reader: &'r Reader, node: &NodeId) -> Option<BaseDir<'r>> {
         let mut entries = Directory::open(reader, node).ok()?;
         let next = entries.next_entry().ok()?;
-        Some(BaseDir { base, entries, next })
+        let pages = HashSet::from([*node, entries.page()]);
+        Some(BaseDir { base, entries, next, pages })
+    }
+
+    /// Whether this is a page of it that was read, and so one that is stored.
+    pub fn has(&self, page: &NodeId) -> bool {
+        self.pages.contains(page)
+    }
+
+    fn advance(&mut self) {
+        self.next = self.entries.next_entry().ok().flatten();
+        self.pages.insert(self.entries.page());
     }
 
     /// The entry with this name. Names must be asked for in order.
     pub fn find(&mut self, name: &[u8]) -> Option<Entry> {
         while self.next.as_ref().is_some_and(|entry| entry.name.as_slice() < name) {
-            self.next = self.entries.next_entry().ok().flatten();
+            self.advance();
         }
         let found = self.next.take_if(|entry| entry.name == name)?;
-        self.next = self.entries.next_entry().ok().flatten();
+        self.advance();
         Some(found)
     }
 }

@@ -12,10 +12,10 @@ use crate::log::fact::Partial;
 use crate::read::Reader;
 use crate::source::{Event, Item, Source};
 use crate::tree::node::{encode_xattrs, is_name, is_target};
-use crate::tree::pages::PagesWriter;
+use crate::tree::pages::{NodeSink, PagesWriter};
 use crate::tree::{
     Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_BARE, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE,
-    FLAGS_PROBLEM, Kind, Object, Subtree, Totals, XATTRS_INLINE_MAX, Xattrs,
+    FLAGS_PROBLEM, Kind, NodeId, Object, Subtree, Totals, XATTRS_INLINE_MAX, Xattrs,
 };
 use crate::write::{Owner, Session};
 use std::sync::Arc;
@@ -151,12 +151,13 @@ impl<'a> Push<'a> {
             entry.flags |= FLAG_UNREADABLE;
             self.problem(source, &format!("cannot list all of the directory: {e}"));
         }
-        let node = frame.pages.finish(&self.keys, &mut self.session)?;
+        let mut pages = Pages { session: &mut self.session, all: &self.bases, beside: &frame.bases };
+        let node = frame.pages.finish(&self.keys, &mut pages)?;
         let subtree = Subtree { node, totals: frame.totals };
         match self.frames.last_mut() {
             Some(above) => {
                 entry.content = Content::Directory(subtree);
-                add(above, entry, &self.keys, &mut self.session)
+                add(above, entry, &self.keys, &self.bases, &mut self.session)
             }
             None => {
                 self.root = Some(subtree);
@@ -222,7 +223,7 @@ impl<'a> Push<'a> {
 
     fn add_to_current(&mut self, entry: Entry) -> Result<()> {
         let above = self.frames.last_mut().expect("a leaf lies in a directory");
-        add(above, entry, &self.keys, &mut self.session)
+        add(above, entry, &self.keys, &self.bases, &mut self.session)
     }
 
     /// The hard-link group of an item: made of the first path under which this run meets the file.
@@ -423,7 +424,7 @@ impl<'a> Push<'a> {
                 bases: Vec::new(),
             };
             if let Some(entry) = beneath.take() {
-                add(&mut copy, entry, &self.keys, &mut self.session)?;
+                add(&mut copy, entry, &self.keys, &self.bases, &mut self.session)?;
             }
             let node = copy.pages.finish(&self.keys, &mut self.session)?;
             let subtree = Subtree { node, totals: copy.totals };
@@ -449,7 +450,29 @@ fn storable(mut item: Item) -> Item {
 }
 
 /// Adds a finished entry to its directory.
-fn add(above: &mut Frame, entry: Entry, keys: &DomainKeys, session: &mut Session) -> Result<()> {
+fn add(
+    above: &mut Frame,
+    entry: Entry,
+    keys: &DomainKeys,
+    bases: &[Base],
+    session: &mut Session,
+) -> Result<()> {
     above.totals.add(&entry);
-    above.pages.push(&entry, keys, session)
+    let mut pages = Pages { session, all: bases, beside: &above.bases };
+    above.pages.push(&entry, keys, &mut pages)
+}
+
+/// Takes the pages of a directory. Those that are as they were in a base that is held are used without asking for them, as
+/// all that is held is: else one change in a large tree would ask for the packs of every directory beside it.
+struct Pages<'p, 'r> {
+    session: &'p mut Session,
+    all: &'p [Base],
+    beside: &'p [BaseDir<'r>],
+}
+
+impl NodeSink for Pages<'_, '_> {
+    fn put_node(&mut self, bytes: Vec<u8>) -> Result<NodeId> {
+        let held = |page: &NodeId| self.beside.iter().any(|dir| self.all[dir.base].held && dir.has(page));
+        self.session.put_node_unless(bytes, &mut { held })
+    }
 }

@@ -54,6 +54,11 @@ impl<'a> Directory<'a> {
         Ok(())
     }
 
+    /// The page that was read last.
+    pub(crate) fn page(&self) -> NodeId {
+        self.node
+    }
+
     /// The next entry; `None` after the last.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         loop {

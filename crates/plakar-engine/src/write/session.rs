@@ -250,6 +250,20 @@ impl Session {
         Ok(id)
     }
 
+    /// Stores a node, unless it is one that the session holds, as `is_held` says of its id, or is there already. Returns its
+    /// id.
+    pub(crate) fn put_node_unless(
+        &mut self,
+        bytes: Vec<u8>,
+        is_held: &mut dyn FnMut(&NodeId) -> bool,
+    ) -> Result<NodeId> {
+        let id = self.repo.base.keys.node_id(&bytes);
+        if !is_held(&id) && !self.has(&id.into())? {
+            self.put_item(Owner::NODES, id.into(), &bytes)?;
+        }
+        Ok(id)
+    }
+
     /// As [`put_chunk`](Self::put_chunk), for a caller that knows the id already.
     pub fn put_chunk_with_id(&mut self, owner: Owner, id: ChunkId, bytes: &[u8]) -> Result<()> {
         if !self.has(&id.into())? {
@@ -588,11 +602,7 @@ impl Session {
 
 impl NodeSink for Session {
     fn put_node(&mut self, bytes: Vec<u8>) -> Result<NodeId> {
-        let id = self.repo.base.keys.node_id(&bytes);
-        if !self.has(&id.into())? {
-            self.put_item(Owner::NODES, id.into(), &bytes)?;
-        }
-        Ok(id)
+        self.put_node_unless(bytes, &mut |_| false)
     }
 }
 

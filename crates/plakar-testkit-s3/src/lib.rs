@@ -7,4 +7,4 @@ mod fault;
 mod serve;
 
 pub use fault::Fault;
-pub use serve::{ACCESS_KEY, SECRET_KEY, Server};
+pub use serve::{ACCESS_KEY, Asked, SECRET_KEY, Server};

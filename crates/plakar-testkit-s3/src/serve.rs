@@ -5,10 +5,10 @@ use crate::fault::{Fault, Plan};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_LENGTH;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderMap};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
 use s3s::auth::SimpleAuth;
@@ -38,8 +38,18 @@ struct Shared {
     service: S3Service,
     plan: Plan,
     root: PathBuf,
-    /// Methods and paths of all that was asked.
-    asked: Mutex<Vec<String>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// One request that came.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `METHOD path?query`.
+    pub what: String,
+    /// Bytes of its body,
+    pub up: u64,
+    /// and of the body of the answer; none where something else than an answer was planned.
+    pub down: u64,
 }
 
 /// There is no answer: the connection is closed.
@@ -94,8 +104,8 @@ impl Server {
         self.shared.plan.clear();
     }
 
-    /// What was asked since the last time, as `METHOD path?query`.
-    pub fn asked(&self) -> Vec<String> {
+    /// What was asked since the last time, to be called when nothing is under way.
+    pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.shared.asked.lock().expect("no panic while held"))
     }
 }
@@ -123,11 +133,28 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
-    let asked = format!("{} {}", request.method(), request.uri());
+    let asked = Asked {
+        what: format!("{} {}", request.method(), request.uri()),
+        up: length(request.headers()),
+        down: 0,
+    };
     let fault = shared.plan.next(request.method().as_str());
-    shared.asked.lock().expect("no panic while held").push(asked);
+    let is_head = request.method() == Method::HEAD;
+    let place = {
+        let mut all = shared.asked.lock().expect("no panic while held");
+        all.push(asked);
+        all.len() - 1
+    };
     match fault {
-        None => done(&shared, request.map(Body::from)).await,
+        None => {
+            let answer = done(&shared, request.map(Body::from)).await?;
+            let down =
+                if is_head { 0 } else { length(answer.headers()).max(answer.body().size_hint().lower()) };
+            if let Some(asked) = shared.asked.lock().expect("no panic while held").get_mut(place) {
+                asked.down = down;
+            }
+            Ok(answer)
+        }
         Some(Fault::Wait(long)) => {
             tokio::time::sleep(long).await;
             done(&shared, request.map(Body::from)).await
@@ -142,8 +169,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
         }
         Some(Fault::CutUpload) => {
             let (head, mut body) = request.into_parts();
-            let len: u64 =
-                head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok()).unwrap_or(0);
+            let len = length(&head.headers);
             let mut come = 0;
             while come < len / 2
                 && let Some(Ok(frame)) = body.frame().await
@@ -202,6 +228,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
             Ok(Response::from_parts(head, body))
         }
     }
+}
+
+/// How long a body is said to be.
+fn length(headers: &HeaderMap) -> u64 {
+    headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// A body that does not end as it should.

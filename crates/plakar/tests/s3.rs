@@ -229,14 +229,17 @@ fn an_unchanged_push_reads_no_tree_and_asks_for_little() {
         cloud.server.asked();
         let ran = world.line("-json -trace push data");
         let asked = cloud.server.asked();
-        let read =
-            asked.iter().filter(|request| request.starts_with("GET ") && request.contains("/packs/")).count();
+        let read = asked
+            .iter()
+            .filter(|request| request.what.starts_with("GET ") && request.what.contains("/packs/"))
+            .count();
         let told = json(ran.err.lines().last().unwrap())["trace"].take();
         let pushed = json(ran.out.lines().last().unwrap());
         let is_it = read == 0 && pushed["files_read"] == 0;
         if is_it {
             // How many facts there are to be read depends on those who wrote before.
-            let others = asked.iter().filter(|request| !request.starts_with("GET /bucket/x/log/")).count();
+            let others =
+                asked.iter().filter(|request| !request.what.starts_with("GET /bucket/x/log/")).count();
             assert!(others < 40 && told["range"].as_u64() < Some(10), "{told} {asked:#?}");
         }
         is_it
@@ -246,7 +249,7 @@ fn an_unchanged_push_reads_no_tree_and_asks_for_little() {
     world.ok("-no-cache push data");
     let asked = cloud.server.asked();
     assert!(
-        asked.iter().any(|request| request.starts_with("GET ") && request.contains("/packs/")),
+        asked.iter().any(|request| request.what.starts_with("GET ") && request.what.contains("/packs/")),
         "without it it is read"
     );
 }
@@ -331,7 +334,7 @@ fn ten_clients_push_at_once_while_a_cleanup_runs() {
         let done = finish(push, Duration::from_secs(120), "a push");
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     }
-    assert!(cleanups > 0 && cloud.server.asked().iter().any(|request| request.starts_with("DELETE ")));
+    assert!(cleanups > 0 && cloud.server.asked().iter().any(|request| request.what.starts_with("DELETE ")));
     assert_eq!(base.ok("ls").lines().count(), 11);
     assert_eq!(base.ok("check"), "");
     for (n, client) in clients.iter().enumerate() {

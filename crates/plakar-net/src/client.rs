@@ -9,35 +9,18 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request};
-use plakar_store::{Capabilities, Error, ErrorKind, Listed, Name, Range, ReadStore, Result, Store};
+use plakar_store::{
+    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Store, Tries,
+};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
-
-/// How long a client waits for a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// An answer, or the next piece of one, comes within so long.
-    pub idle: Duration,
-    /// A request that was cut off is made again for so long after that.
-    pub retries: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { idle: Duration::from_secs(120), retries: Duration::from_secs(90) }
-    }
-}
 
 /// What is said of these kinds of error on both sides, and should be said once.
 const FOREIGN: &str = ": not a store";
 const TOLD: [(ErrorKind, &str); 2] =
     [(ErrorKind::Denied, ": permission denied"), (ErrorKind::Full, ": no space left")];
-/// The first wait before a request is made again, which doubles each time,
-const WAIT_MIN: Duration = Duration::from_millis(100);
-/// up to this.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A store on a server. Every request may be made again: none does harm when it is done twice.
 pub struct NetStore {
@@ -102,18 +85,19 @@ impl NetStore {
         let address = link.address();
         let mut store = NetStore { runtime, link, address, location, patience, capabilities };
         // Whoever cannot be reached at all is not waited for.
-        let (headers, _) = match store.ask(&method, "", &store.location, &[], Bytes::new()) {
-            Ok(answer) => answer,
-            Err(Trouble::Said(e)) if e.kind() == ErrorKind::Foreign => {
-                let text = e.to_string().replace(FOREIGN, "");
-                return Err(Error::new(ErrorKind::Foreign, format!("{}: {text}", store.location)));
-            }
-            Err(Trouble::Said(e)) => return Err(e),
-            Err(Trouble::Cut(why)) => {
-                let what = format!("{}: {}: {why}", store.location, store.link.peer());
-                return Err(Error::new(ErrorKind::Io, what));
-            }
-        };
+        let (headers, _) =
+            match store.ask(&Tries::new(patience), &method, "", &store.location, &[], Bytes::new()) {
+                Ok(answer) => answer,
+                Err(Trouble::Said(e)) if e.kind() == ErrorKind::Foreign => {
+                    let text = e.to_string().replace(FOREIGN, "");
+                    return Err(Error::new(ErrorKind::Foreign, format!("{}: {text}", store.location)));
+                }
+                Err(Trouble::Said(e)) => return Err(e),
+                Err(Trouble::Cut(why)) => {
+                    let what = format!("{}: {}: {why}", store.location, store.link.peer());
+                    return Err(Error::new(ErrorKind::Io, what));
+                }
+            };
         let Some(strong) = headers.get(STRONG_LIST) else {
             let what = format!("{}: what answers is no server of plakar's", store.location);
             return Err(Error::new(ErrorKind::Foreign, what));
@@ -125,9 +109,10 @@ impl NetStore {
         Ok(store)
     }
 
-    /// Makes a request once, about an object. What is answered was done.
+    /// Makes a request once more, about an object. What is answered was done.
     fn ask(
         &self,
+        tries: &Tries,
         method: &Method,
         path: &str,
         object: &str,
@@ -149,7 +134,9 @@ impl NetStore {
         let idle = self.patience.idle;
         // That the other side is there at all is seen by its pings.
         let longest = idle + Duration::from_secs(len / wire::RATE_MIN);
-        let answer = self.runtime.block_on(async { timeout(longest, self.link.send(request)).await });
+        let answer = self
+            .runtime
+            .block_on(async { timeout(longest, self.link.send(request, tries.deadline())).await });
         let answer = answer.map_err(|_| "there is no answer".to_owned())??;
         let (head, body) = answer.into_parts();
         let mut body = Answered::new(body, self.runtime.handle().clone(), idle);
@@ -185,33 +172,30 @@ impl NetStore {
     }
 
     /// Makes a request until it is answered, or for too long.
-    fn persist<T>(&self, object: &str, mut attempt: impl FnMut() -> Tried<T>) -> Result<T> {
-        let (mut cut_since, mut wait) = (None, WAIT_MIN);
+    fn persist<T>(&self, object: &str, mut attempt: impl FnMut(&Tries) -> Tried<T>) -> Result<T> {
+        let mut tries = Tries::new(self.patience);
         loop {
-            match attempt() {
+            match attempt(&tries) {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Said(e)) => return Err(e),
                 Err(Trouble::Cut(why)) => {
-                    let since = *cut_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() + wait > self.patience.retries {
-                        let what = format!("{object}: {}: {why}", self.location);
-                        return Err(Error::new(ErrorKind::Io, what));
-                    }
+                    let wait = tries.again().ok_or_else(|| {
+                        Error::new(ErrorKind::Io, format!("{object}: {}: {why}", self.location))
+                    })?;
                     std::thread::sleep(wait);
                 }
             }
-            wait = (wait * 2).min(WAIT_MAX);
         }
     }
 
     /// A request that is answered by nothing but that it was done.
     fn tell(&self, method: &Method, path: &str, object: &str) -> Result<()> {
-        self.persist(object, || self.ask(method, path, object, &[], Bytes::new()).map(drop))
+        self.persist(object, |tries| self.ask(tries, method, path, object, &[], Bytes::new()).map(drop))
     }
 
-    fn ranges(&self, ranges: &[Range]) -> Tried<Vec<Result<Vec<u8>>>> {
+    fn ranges(&self, tries: &Tries, ranges: &[Range]) -> Tried<Vec<Result<Vec<u8>>>> {
         let (_, mut answer) =
-            self.ask(&Method::POST, "ranges", "ranges", &[], wire::write_ranges(ranges).into())?;
+            self.ask(tries, &Method::POST, "ranges", "ranges", &[], wire::write_ranges(ranges).into())?;
         let mut found = Vec::new();
         for range in ranges {
             let mut tag = Vec::new();
@@ -293,7 +277,7 @@ impl ReadStore for NetStore {
             };
             let count = left.iter().take(wire::RANGES_MAX).take_while(fits).count().max(1);
             let (now, later) = left.split_at(count);
-            match self.persist(now[0].name.as_str(), || self.ranges(now)) {
+            match self.persist(now[0].name.as_str(), |tries| self.ranges(tries, now)) {
                 Ok(answers) => found.extend(answers),
                 Err(e) => {
                     let failed = |range: &Range| Err(Error::new(e.kind(), format!("{}: {e}", range.name)));
@@ -313,9 +297,9 @@ impl ReadStore for NetStore {
     }
 
     fn get_into(&self, name: &Name, max: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        self.persist(name.as_str(), || {
+        self.persist(name.as_str(), |tries| {
             let (headers, mut answer) =
-                self.ask(&Method::GET, &object_path(name), name.as_str(), &[], Bytes::new())?;
+                self.ask(tries, &Method::GET, &object_path(name), name.as_str(), &[], Bytes::new())?;
             let len = length_in(&headers)?;
             if len > max as u64 {
                 return Err(Error::new(ErrorKind::TooLarge, name.as_str()).into());
@@ -328,9 +312,9 @@ impl ReadStore for NetStore {
     }
 
     fn len(&self, name: &Name) -> Result<u64> {
-        self.persist(name.as_str(), || {
+        self.persist(name.as_str(), |tries| {
             let (headers, _) =
-                self.ask(&Method::HEAD, &object_path(name), name.as_str(), &[], Bytes::new())?;
+                self.ask(tries, &Method::HEAD, &object_path(name), name.as_str(), &[], Bytes::new())?;
             length_in(&headers)
         })
     }
@@ -342,8 +326,8 @@ impl ReadStore for NetStore {
         // When it is cut off it begins anew, in any order: what was told already is known by its hash.
         let mut told = HashSet::new();
         let path = format!("list?prefix={prefix}");
-        self.persist(prefix, || {
-            let (_, mut answer) = self.ask(&Method::GET, &path, prefix, &[], Bytes::new())?;
+        self.persist(prefix, |tries| {
+            let (_, mut answer) = self.ask(tries, &Method::GET, &path, prefix, &[], Bytes::new())?;
             let (mut line, mut count) = (Vec::new(), 0);
             loop {
                 answer.line(LINE_MAX, &mut line)?;
@@ -370,8 +354,8 @@ impl ReadStore for NetStore {
         let known: Vec<_> = prefixes.iter().map(|prefix| own(prefix)).collect();
         let folders = prefixes.iter().zip(&known).map(|(prefix, known)| Folder::of(prefix, known));
         let body = Bytes::from(wire::write_folders(&folders.collect::<Vec<_>>()));
-        let state = self.persist("state", || {
-            let (_, mut answer) = self.ask(&Method::POST, "state", "state", &[], body.clone())?;
+        let state = self.persist("state", |tries| {
+            let (_, mut answer) = self.ask(tries, &Method::POST, "state", "state", &[], body.clone())?;
             let mut state = Vec::new();
             for (prefix, known) in prefixes.iter().zip(&known) {
                 state.extend(folder_in(&mut answer, prefix, known)?);
@@ -403,8 +387,8 @@ impl Store for NetStore {
     fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
         let bytes = Bytes::from(parts.concat());
         let headers = [(BLAKE3, blake3::hash(&bytes).to_string())];
-        self.persist(name.as_str(), || {
-            match self.ask(&Method::PUT, &object_path(name), name.as_str(), &headers, bytes.clone()) {
+        self.persist(name.as_str(), |tries| {
+            match self.ask(tries, &Method::PUT, &object_path(name), name.as_str(), &headers, bytes.clone()) {
                 // It was spoilt on the way.
                 Err(Trouble::Said(e)) if e.kind() == ErrorKind::Damaged => Err(Trouble::Cut(e.to_string())),
                 result => result.map(drop),

@@ -22,7 +22,7 @@ mod usage;
 mod visit;
 mod wire;
 
-pub use client::{NetStore, Patience};
+pub use client::NetStore;
 pub use connect::{Address, Connect, Connecting, Program, Stream, Tcp};
 pub use door::{Door, Guest, Role};
 pub use paced::Paced;

@@ -7,9 +7,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{timeout, timeout_at};
 
 /// Whoever is there says so this often,
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -45,9 +50,14 @@ impl Link {
         self.connect.peer()
     }
 
-    /// Sends a request, over the connection that there is, or a new one. After an error it may have been answered or not.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
-        let (number, mut sender) = self.sender().await?;
+    /// Sends a request, over the connection that there is, or a new one, over which something must have come from the other
+    /// side by `deadline`. After an error it may have been answered or not.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Incoming>, String> {
+        let (number, mut sender) = self.sender(deadline).await?;
         let answer = sender.send_request(request).await;
         if answer.is_err() {
             let mut open = self.open.lock().await;
@@ -64,7 +74,7 @@ impl Link {
         (WINDOWS.0.min(most), WINDOWS.1.min(most))
     }
 
-    async fn sender(&self) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
+    async fn sender(&self, deadline: Option<Instant>) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
         // Held while connecting: one connection is enough for all.
         let mut open = self.open.lock().await;
         if let (number, Some(sender)) = &*open
@@ -73,14 +83,22 @@ impl Link {
             return Ok((*number, sender.clone()));
         }
         let stream = self.connect.connect().await.map_err(|e| e.to_string())?;
+        let heard = Arc::new(Notify::new());
+        let stream = Heard { stream, heard: heard.clone() };
         let greeted = timeout(GREETING_MAX, greet(stream, self.windows())).await;
         let sender = greeted.unwrap_or_else(|_| Err("it does not answer".into()))?;
+        if let Some(deadline) = deadline {
+            // A server says something as soon as it is spoken to. Without a deadline nobody minds waiting, somebody who is
+            // asked for a passphrase by ssh least of all.
+            let heard = timeout_at(deadline.into(), heard.notified()).await;
+            heard.map_err(|_| "it does not answer".to_owned())?;
+        }
         *open = (open.0 + 1, Some(sender.clone()));
         Ok((open.0, sender))
     }
 }
 
-async fn greet(stream: Box<dyn Stream>, windows: (u32, u32)) -> Result<SendRequest<Full<Bytes>>, String> {
+async fn greet(stream: Heard, windows: (u32, u32)) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -94,6 +112,35 @@ async fn greet(stream: Box<dyn Stream>, windows: (u32, u32)) -> Result<SendReque
     // It ends with the last sender, or with an error that whoever waits for an answer is told.
     tokio::spawn(connection);
     Ok(sender)
+}
+
+/// A connection that tells when something came over it, were it its end.
+struct Heard {
+    stream: Box<dyn Stream>,
+    heard: Arc<Notify>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, buf: &mut ReadBuf) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        // Whoever asks later is told at once.
+        self.heard.notify_one();
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// An error and what is behind it.

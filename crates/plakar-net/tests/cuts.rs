@@ -2,8 +2,8 @@
 
 mod servers;
 
-use plakar_net::{NetStore, Patience, Tcp};
-use plakar_store::{ErrorKind, MemoryStore, Name, Range, ReadStore, Store};
+use plakar_net::{NetStore, Tcp};
+use plakar_store::{ErrorKind, MemoryStore, Name, Patience, Range, ReadStore, Store};
 use servers::{PATIENCE, Server, client};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -133,6 +133,41 @@ fn a_cable_that_stays_cut_is_an_error_in_time() {
     assert_eq!(e.kind(), ErrorKind::Io);
     assert!(e.to_string().starts_with("log/a: far away: "), "{e}");
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+/// As behind a router that has lost its own line: connections are taken, and nothing comes over them.
+#[test]
+fn whoever_takes_a_connection_and_says_nothing_is_given_up_in_time() {
+    let server = Server::start(Arc::new(MemoryStore::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, first) = std::sync::mpsc::channel();
+    let there = server.address.clone();
+    std::thread::spawn(move || {
+        let mut mute = Vec::new();
+        for client in listener.incoming().flatten() {
+            mute.push(client.try_clone().unwrap());
+            if mute.len() > 1 {
+                continue;
+            }
+            let server = TcpStream::connect(&there).unwrap();
+            for (mut from, mut to) in [(&client, &server), (&server, &client)]
+                .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
+            {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+            sender.send(client).unwrap();
+        }
+    });
+    let patience = Patience { idle: Duration::from_secs(100), retries: Duration::from_secs(1) };
+    let store = NetStore::open(Box::new(Tcp(address)), "far away".into(), patience).unwrap();
+    store.put(&name("config"), &[b"x"]).unwrap();
+    first.recv().unwrap().shutdown(Shutdown::Both).unwrap();
+    let began = Instant::now();
+    let e = store.len(&name("config")).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Io);
+    assert!(e.to_string().contains("does not answer"), "{e}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]

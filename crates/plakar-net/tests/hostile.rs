@@ -2,8 +2,8 @@
 
 mod servers;
 
-use plakar_net::{Limits, NetStore, Patience, Tcp};
-use plakar_store::{ErrorKind, MemoryStore, Name, ReadStore, Store};
+use plakar_net::{Limits, NetStore, Tcp};
+use plakar_store::{ErrorKind, MemoryStore, Name, Patience, ReadStore, Store};
 use servers::{PATIENCE, Server, client};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,8 +1,9 @@
 //! What an error of opendal means for whoever asked.
 
-use plakar_store::{Error, ErrorKind};
+use plakar_store::{Error, ErrorKind, Tries};
 use std::error::Error as _;
 use std::io;
+use std::time::Duration;
 
 /// Why something was not done.
 pub enum Trouble {
@@ -70,6 +71,14 @@ pub fn judge(error: &opendal::Error) -> Trouble {
 }
 
 impl Trouble {
+    /// How long to wait before it is tried again; what is wrong, if it is not: it would not help, or was tried for long enough.
+    pub fn again(self, tries: &mut Tries) -> Result<Duration, Trouble> {
+        match self {
+            Trouble::Passing(_) => tries.again().ok_or(self),
+            trouble => Err(trouble),
+        }
+    }
+
     /// As an error about an object of a store.
     pub fn about(self, object: &str, location: &str) -> Error {
         match self {
@@ -149,6 +158,9 @@ mod tests {
         let text =
             judge(&error(Kind::PermissionDenied, "AccessDenied")).about("packs/x", "s3://b").to_string();
         assert_eq!(text, "packs/x: s3://b: AccessDenied: Because: permission denied");
+        let mut tries = Tries::new(plakar_store::Patience::default());
+        assert!(Trouble::Absent.again(&mut tries).is_err() && !tries.failed(), "what is final is final");
+        assert!(Trouble::Passing("x".into()).again(&mut tries).is_ok() && tries.failed());
         let long = opendal::Error::new(Kind::Unexpected, "a\n\x1b[".repeat(1000));
         assert!(told(&long).len() <= 300 && !told(&long).contains(['\n', '\x1b']));
     }

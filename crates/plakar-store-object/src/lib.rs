@@ -9,7 +9,7 @@
 //! 4. Listings are whole: S3, Azure Blob Storage, Google Cloud Storage and B2 promise that a listing shows every object
 //!    whose upload was acknowledged before; a WebDAV server lists a folder. A service that only speaks S3 and lists what it
 //!    knows when it comes to it is no place for a repository.
-//! 5. What fails in passing is tried again for a while; requests that move nothing end. See [`Patience`].
+//! 5. What fails in passing is tried again for a while; requests that move nothing end. See [`Patience`](plakar_store::Patience).
 //!
 //! There is a runtime in each store, on which requests for many ranges run at once. Callers wait on their own threads.
 //!
@@ -18,7 +18,6 @@
 mod body;
 mod errors;
 mod options;
-mod patience;
 mod place;
 mod service;
 mod store;
@@ -27,7 +26,6 @@ mod turns;
 mod way;
 
 pub use options::{KEYS, Options};
-pub use patience::Patience;
 pub use place::{Place, Service};
 pub use store::ObjectStore;
 pub use way::{Keys, Way};

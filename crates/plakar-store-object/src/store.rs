@@ -1,7 +1,6 @@
 //! The store itself.
 
 use crate::errors::{Trouble, judge};
-use crate::patience::{Patience, Tries};
 use crate::place::{Place, Service};
 use crate::service;
 use crate::transport::{MAX, Transport};
@@ -11,7 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use opendal::options::{ListOptions, ReadOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, Lister, Operator};
-use plakar_store::{Capabilities, Error, ErrorKind, Listed, Name, Range, ReadStore, Result, Store};
+use plakar_store::{
+    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Store, Tries,
+};
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::future::{Future, poll_fn};
@@ -32,6 +33,8 @@ const LISTED_AT_ONCE: usize = 1_000;
 const OBJECT_MAX: u64 = 1 << 40;
 /// Whoever cannot be reached at all is not waited for.
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// Services answer sooner than servers that flush disks.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A store in a bucket, or in what a service has instead.
 pub struct ObjectStore {
@@ -87,8 +90,9 @@ impl ObjectStore {
         let location = place.to_string();
         let failed = |e| Error::io(location.clone(), e);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+        let patience = Patience { idle: way.patience.idle.min(IDLE_MAX), ..way.patience };
         let transport =
-            HttpTransporter::new(Transport::new(way.bandwidth.clone(), way.patience.idle).map_err(failed)?);
+            HttpTransporter::new(Transport::new(way.bandwidth.clone(), patience.idle).map_err(failed)?);
         let operator = runtime.block_on(service::operator(place, way, transport));
         let operator = operator.map_err(|why| Error::new(ErrorKind::Io, format!("{location}: {why}")))?;
         let capability = operator.info().capability();
@@ -97,7 +101,7 @@ impl ObjectStore {
             operator,
             service: place.service,
             location,
-            patience: way.patience,
+            patience,
             at_once: Semaphore::new(AT_ONCE),
             refuses,
             met: AtomicBool::new(false),
@@ -171,7 +175,7 @@ impl Far {
                 Trouble::NoCredentials if self.met.load(Relaxed) => Trouble::Passing("no credentials".into()),
                 trouble => trouble,
             };
-            tokio::time::sleep(tries.again(trouble)?).await;
+            tokio::time::sleep(trouble.again(&mut tries)?).await;
         }
     }
 
@@ -383,7 +387,7 @@ impl ReadStore for ObjectStore {
                     // A folder that is not there has nothing in it.
                     Err(Trouble::Absent) if far.service.has_folders() => return Ok(()),
                     Err(trouble) => {
-                        let wait = tries.again(trouble).map_err(|trouble| far.error(prefix, trouble))?;
+                        let wait = trouble.again(&mut tries).map_err(|trouble| far.error(prefix, trouble))?;
                         std::thread::sleep(wait);
                         continue 'anew;
                     }

@@ -1,7 +1,7 @@
 //! How a place is reached.
 
-use crate::{Options, Patience};
-use plakar_store::Bandwidth;
+use crate::Options;
+use plakar_store::{Bandwidth, Patience};
 use std::fmt;
 
 /// What is needed besides the name of a place. The default is what nobody said anything of.

@@ -2,29 +2,8 @@
 
 use crate::connect::Connect;
 use crate::connection::{Connection, Cut, Tried, Trouble};
-use plakar_store::{Bandwidth, Error, ErrorKind, Result};
+use plakar_store::{Bandwidth, Error, ErrorKind, Patience, Result, Tries};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a store waits for its server.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// An answer, or the next piece of one, comes within so long.
-    pub idle: Duration,
-    /// What was cut off is asked again for so long after that.
-    pub retries: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { idle: Duration::from_secs(120), retries: Duration::from_secs(90) }
-    }
-}
-
-/// The first wait before something is asked again, which doubles each time,
-const WAIT_MIN: Duration = Duration::from_millis(100);
-/// up to this.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A connection that is there, or can be made.
 pub struct Link {
@@ -88,25 +67,22 @@ impl Link {
         object: &str,
         mut attempt: impl FnMut(u64, &Connection, bool) -> Tried<T>,
     ) -> Result<T> {
-        let (mut cut_since, mut wait) = (None::<Instant>, WAIT_MIN);
+        let mut tries = Tries::new(self.patience);
         loop {
             let result = match self.connection() {
-                Ok((number, connection)) => attempt(number, &connection, cut_since.is_some()),
+                Ok((number, connection)) => attempt(number, &connection, tries.failed()),
                 Err(why) => Err(Trouble::Cut(why)),
             };
             match result {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Said(e)) => return Err(e),
                 Err(Trouble::Cut(why)) => {
-                    let since = *cut_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() + wait > self.patience.retries {
-                        let what = format!("{object}: {}: {why}", self.location);
-                        return Err(Error::new(ErrorKind::Io, what));
-                    }
+                    let wait = tries.again().ok_or_else(|| {
+                        Error::new(ErrorKind::Io, format!("{object}: {}: {why}", self.location))
+                    })?;
                     std::thread::sleep(wait);
                 }
             }
-            wait = (wait * 2).min(WAIT_MAX);
         }
     }
 }

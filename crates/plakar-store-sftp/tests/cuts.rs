@@ -5,8 +5,8 @@ mod common;
 
 use common::between::{Line, NEVER};
 use common::*;
-use plakar_store::{ErrorKind, Listed, Range, ReadStore, Store};
-use plakar_store_sftp::{Patience, SftpStore};
+use plakar_store::{ErrorKind, Listed, Patience, Range, ReadStore, Store};
+use plakar_store_sftp::SftpStore;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -4,8 +4,8 @@ mod common;
 
 use common::between::{answer, packet, status};
 use common::*;
-use plakar_store::{Bandwidth, ErrorKind, Range, ReadStore, Result, Store};
-use plakar_store_sftp::{Connect, Patience, Pipes, SftpStore};
+use plakar_store::{Bandwidth, ErrorKind, Patience, Range, ReadStore, Result, Store};
+use plakar_store_sftp::{Connect, Pipes, SftpStore};
 use std::io::{self, Write, pipe};
 use std::sync::Arc;
 use std::thread;

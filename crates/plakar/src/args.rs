@@ -13,6 +13,7 @@ use plakar_engine::retention::Age;
 use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A command line.
 #[derive(Debug, Parser)]
@@ -58,6 +59,9 @@ pub struct Globals {
     /// Fetch at most so much a second from them
     #[arg(long, global = true, value_name = "SIZE", value_parser = units::rate)]
     pub limit_download: Option<NonZeroU64>,
+    /// Go on trying for so long when one of them cannot be reached any more, as in 30s or 10m
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::patience, default_value = "90s")]
+    pub patience: Duration,
     /// What must be known of an object store, as endpoint=URL or region=NAME; may be repeated
     #[arg(long = "store-option", global = true, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
     pub store_options: Vec<String>,

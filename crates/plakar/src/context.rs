@@ -11,7 +11,7 @@ use crate::passphrase::Source;
 use plakar_engine::tree::Time;
 use plakar_fs::Owners;
 use plakar_store::wrap::Counting;
-use plakar_store::{Bandwidth, Pace, ReadStore, Store};
+use plakar_store::{Bandwidth, Line, Pace, Patience, ReadStore, Store};
 use plakar_store_object::Options;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -47,8 +47,8 @@ pub struct Context {
     pub reads_past: bool,
     /// How much of them may be kept, if somebody said so.
     pub cache_bytes: Option<u64>,
-    /// How fast stores elsewhere may be spoken with.
-    pub bandwidth: Bandwidth,
+    /// How the lines to stores elsewhere are used.
+    pub line: Line,
     /// What is said of object stores in this command line.
     pub store_options: Options,
     /// Those of which something is kept, and in which folder.
@@ -81,9 +81,12 @@ impl Context {
             counting: RefCell::default(),
             reads_past,
             cache_bytes: globals.cache_size,
-            bandwidth: Bandwidth {
-                upload: pace(globals.limit_upload),
-                download: pace(globals.limit_download),
+            line: Line {
+                bandwidth: Bandwidth {
+                    upload: pace(globals.limit_upload),
+                    download: pace(globals.limit_download),
+                },
+                patience: Patience { retries: globals.patience, ..Patience::default() },
             },
             store_options: object::options(&globals.store_options)?,
             kept: RefCell::default(),

@@ -14,7 +14,7 @@ use crate::location::Location;
 use crate::output::{Output, hex_unless_text};
 use plakar_engine::id::{DomainId, ReplicaId};
 use plakar_engine::repository::Locked;
-use plakar_store::Bandwidth;
+use plakar_store::Line;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs;
@@ -175,7 +175,7 @@ fn bytes_of(digits: &str) -> Option<Vec<u8>> {
 
 /// Whether a place holds a repository with this id.
 fn is_there(place: &Location, replica: ReplicaId) -> bool {
-    let locked = place.open(&Bandwidth::default()).ok().and_then(|(store, _)| Locked::open(store).ok());
+    let locked = place.open(&Line::default()).ok().and_then(|(store, _)| Locked::open(store).ok());
     locked.is_some_and(|locked| locked.replica().id == replica)
 }
 

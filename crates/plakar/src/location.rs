@@ -12,7 +12,7 @@ use crate::sftp::{self, Sftp};
 use crate::ssh::{self, Ssh};
 use crate::url::Url;
 use plakar_engine::Error;
-use plakar_store::{Bandwidth, DirStore, ErrorKind, Store};
+use plakar_store::{DirStore, ErrorKind, Line, Store};
 use plakar_store_object::Options;
 use plakar_store_sqlite::SqliteStore;
 use std::ffi::{OsStr, OsString};
@@ -190,12 +190,13 @@ impl Location {
         self.canonical() == other.canonical() || same_file()
     }
 
-    /// Opens the store that is there. Also returns where that is, absolute.
+    /// Opens the store that is there; what is elsewhere, over a line that is used as `line` says. Also returns where that is,
+    /// absolute.
     ///
     /// # Errors
     /// With [`Code::NoRepository`] when there is none.
-    pub fn open(&self, bandwidth: &Bandwidth) -> Result<(Arc<dyn Store>, Location)> {
-        let opened = self.open_store(bandwidth);
+    pub fn open(&self, line: &Line) -> Result<(Arc<dyn Store>, Location)> {
+        let opened = self.open_store(line);
         opened.map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 let missing =
@@ -217,7 +218,7 @@ impl Location {
     }
 
     /// As [`open`](Self::open), with the store's own errors.
-    pub fn open_store(&self, bandwidth: &Bandwidth) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+    pub fn open_store(&self, line: &Line) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
                 let store = DirStore::open(path)?;
@@ -229,10 +230,10 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
-            Location::Ssh(ssh) => Ok((Arc::new(ssh.open(bandwidth)?), self.clone())),
-            Location::Sftp(sftp) => Ok((Arc::new(sftp.open(bandwidth)?), self.clone())),
-            Location::Server(url) => Ok((Arc::new(url.open(bandwidth)?), self.clone())),
-            Location::Object(object) => Ok((Arc::new(object.open(bandwidth)?), self.clone())),
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.open(line)?), self.clone())),
+            Location::Sftp(sftp) => Ok((Arc::new(sftp.open(line)?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.open(line)?), self.clone())),
+            Location::Object(object) => Ok((Arc::new(object.open(line)?), self.clone())),
         }
     }
 
@@ -240,7 +241,7 @@ impl Location {
     ///
     /// # Errors
     /// Of the kind `Exists` when something is there.
-    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
+    pub fn create(&self, line: &Line) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
                 let store = DirStore::create(path)?;
@@ -252,10 +253,10 @@ impl Location {
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
-            Location::Ssh(ssh) => Ok((Arc::new(ssh.create(bandwidth)?), self.clone())),
-            Location::Sftp(sftp) => Ok((Arc::new(sftp.create(bandwidth)?), self.clone())),
-            Location::Server(url) => Ok((Arc::new(url.create(bandwidth)?), self.clone())),
-            Location::Object(object) => Ok((Arc::new(object.create(bandwidth)?), self.clone())),
+            Location::Ssh(ssh) => Ok((Arc::new(ssh.create(line)?), self.clone())),
+            Location::Sftp(sftp) => Ok((Arc::new(sftp.create(line)?), self.clone())),
+            Location::Server(url) => Ok((Arc::new(url.create(line)?), self.clone())),
+            Location::Object(object) => Ok((Arc::new(object.create(line)?), self.clone())),
         }
     }
 }

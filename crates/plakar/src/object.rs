@@ -4,8 +4,8 @@
 //! as they are written for one repository, and from the environment. Secrets come from where the tools of the service have them.
 
 use crate::exit::{Failure, Result};
-use plakar_store::{Bandwidth, Error, ErrorKind};
-use plakar_store_object::{ObjectStore, Options, Patience, Place, Service, Way};
+use plakar_store::{Error, ErrorKind, Line};
+use plakar_store_object::{ObjectStore, Options, Place, Service, Way};
 use std::ffi::{OsStr, OsString};
 
 /// A repository in an object store.
@@ -61,13 +61,13 @@ impl Object {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<ObjectStore> {
-        ObjectStore::open(&self.place, &self.way(bandwidth))
+    pub fn open(&self, line: &Line) -> plakar_store::Result<ObjectStore> {
+        ObjectStore::open(&self.place, &self.way(line))
     }
 
     /// Opens it as an empty store.
-    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<ObjectStore> {
-        ObjectStore::create(&self.place, &self.way(bandwidth))
+    pub fn create(&self, line: &Line) -> plakar_store::Result<ObjectStore> {
+        ObjectStore::create(&self.place, &self.way(line))
     }
 
     /// What to say if it could not be opened because there is no bucket: nobody makes one by making a repository.
@@ -82,9 +82,9 @@ impl Object {
         })
     }
 
-    fn way(&self, bandwidth: &Bandwidth) -> Way {
-        let (options, bandwidth) = (self.options.clone(), bandwidth.clone());
-        Way { options, bandwidth, patience: Patience::default(), keys: None }
+    fn way(&self, line: &Line) -> Way {
+        let (options, Line { bandwidth, patience }) = (self.options.clone(), line.clone());
+        Way { options, bandwidth, patience, keys: None }
     }
 }
 

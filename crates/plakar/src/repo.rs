@@ -66,7 +66,7 @@ fn default_location(context: &Context) -> Result<Location> {
 
 /// Opens the store at a location.
 pub fn open_store(context: &Context, location: &Location) -> Result<(Arc<dyn Store>, Location)> {
-    let (store, location) = location.open(&context.bandwidth)?;
+    let (store, location) = location.open(&context.line)?;
     Ok((watched(store, context), location))
 }
 

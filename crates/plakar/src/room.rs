@@ -33,7 +33,7 @@ pub fn refuse_unless_free(context: &Context, place: &Location) -> Result<()> {
 
 /// What to say of a place that is not free.
 pub fn occupied(context: &Context, place: &Location) -> Failure {
-    let (store, _) = match place.open(&context.bandwidth) {
+    let (store, _) = match place.open(&context.line) {
         Ok(opened) => opened,
         Err(_) => return something(place),
     };
@@ -60,16 +60,16 @@ fn something(place: &Location) -> Failure {
 
 /// Makes an empty store. Also returns where it is, absolute.
 pub fn make(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
-    let (store, place) = place.create(&context.bandwidth).map_err(|e| cannot(context, place, e))?;
+    let (store, place) = place.create(&context.line).map_err(|e| cannot(context, place, e))?;
     repo::tell_weakness(context, &*store);
     Ok((repo::watched(store, context), place))
 }
 
 /// Makes an empty store for a clone, or opens one where a clone was begun. Whether it was this one, cloning will tell.
 pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>, Location)> {
-    let (store, at) = match place.create(&context.bandwidth) {
+    let (store, at) = match place.create(&context.line) {
         Err(e) if e.kind() == ErrorKind::Exists => {
-            let (store, at) = place.open(&context.bandwidth).map_err(|_| something(place))?;
+            let (store, at) = place.open(&context.line).map_err(|_| something(place))?;
             let begun = match Locked::open(store.clone()) {
                 Err(Error::Unfinished(_)) => true,
                 Err(Error::NoRepository(_)) => is_as_good_as_empty(context, &at, &*store),
@@ -94,7 +94,7 @@ fn is_as_good_as_empty(context: &Context, place: &Location, store: &dyn Store) -
         }),
         // A listing shows nothing that is no object, such as somebody's photos.
         Location::Sftp(sftp) => {
-            sftp.open(&context.bandwidth).and_then(|store| store.is_as_good_as_empty()).unwrap_or(false)
+            sftp.open(&context.line).and_then(|store| store.is_as_good_as_empty()).unwrap_or(false)
         }
         _ => {
             let mut empty = true;

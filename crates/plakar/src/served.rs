@@ -2,7 +2,7 @@
 
 use crate::location::Location;
 use plakar_net::{Place, Repositories};
-use plakar_store::{Bandwidth, Error, ErrorKind, Name, ReadStore, Store};
+use plakar_store::{Error, ErrorKind, Line, Name, ReadStore, Store};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ pub struct Served(pub Location);
 
 impl Place for Served {
     fn open(&self) -> plakar_store::Result<Arc<dyn Store>> {
-        self.0.open_store(&Bandwidth::default()).map(|(store, _)| store)
+        self.0.open_store(&Line::default()).map(|(store, _)| store)
     }
 
     fn create(&self) -> plakar_store::Result<Arc<dyn Store>> {
-        self.0.create(&Bandwidth::default()).map(|(store, _)| store)
+        self.0.create(&Line::default()).map(|(store, _)| store)
     }
 }
 

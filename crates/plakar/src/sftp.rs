@@ -5,8 +5,8 @@
 //! A path that begins with `~/` is where the server begins, which is the home directory on most.
 
 use crate::ssh::Machine;
-use plakar_store::Bandwidth;
-use plakar_store_sftp::{Connect, Patience, Program, SftpStore};
+use plakar_store::Line;
+use plakar_store_sftp::{Connect, Program, SftpStore};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -47,13 +47,13 @@ impl Sftp {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<SftpStore> {
-        SftpStore::open(self.way(), &self.path, self.shown(), bandwidth, Patience::default())
+    pub fn open(&self, line: &Line) -> plakar_store::Result<SftpStore> {
+        SftpStore::open(self.way(), &self.path, self.shown(), &line.bandwidth, line.patience)
     }
 
     /// Makes an empty store there.
-    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<SftpStore> {
-        SftpStore::create(self.way(), &self.path, self.shown(), bandwidth, Patience::default())
+    pub fn create(&self, line: &Line) -> plakar_store::Result<SftpStore> {
+        SftpStore::create(self.way(), &self.path, self.shown(), &line.bandwidth, line.patience)
     }
 
     fn shown(&self) -> String {

@@ -4,8 +4,8 @@
 //! that begins with `~/` is in the home directory there. Keys, jump hosts and names of hosts are those of the user's
 //! configuration of ssh; `PLAKAR_SSH` names another program than `ssh`, `PLAKAR_REMOTE` another than `plakar` there.
 
-use plakar_net::{Connect, NetStore, Paced, Patience, Program};
-use plakar_store::Bandwidth;
+use plakar_net::{Connect, NetStore, Paced, Program};
+use plakar_store::Line;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -95,21 +95,21 @@ impl Ssh {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
-        NetStore::open(self.way(bandwidth), self.shown(), Patience::default())
+    pub fn open(&self, line: &Line) -> plakar_store::Result<NetStore> {
+        NetStore::open(self.way(line), self.shown(), line.patience)
     }
 
     /// Makes an empty store there.
-    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
-        NetStore::create(self.way(bandwidth), self.shown(), Patience::default())
+    pub fn create(&self, line: &Line) -> plakar_store::Result<NetStore> {
+        NetStore::create(self.way(line), self.shown(), line.patience)
     }
 
     fn shown(&self) -> String {
         self.name.to_string_lossy().replace('\n', "\\x0a")
     }
 
-    fn way(&self, bandwidth: &Bandwidth) -> Box<dyn Connect> {
-        Box::new(Paced::new(Box::new(self.program()), bandwidth.clone()))
+    fn way(&self, line: &Line) -> Box<dyn Connect> {
+        Box::new(Paced::new(Box::new(self.program()), line.bandwidth.clone()))
     }
 
     fn program(&self) -> Program {

@@ -1,6 +1,7 @@
 //! Sizes and durations as they are typed.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// A number of bytes: `500`, `500k`, `1.5G`, `2GiB`. Letters count in thousands, with `iB` in 1,024s.
 ///
@@ -53,6 +54,21 @@ pub fn seconds(typed: &str) -> Result<i64, String> {
     if number * scale <= 1e12 { Ok((number * scale) as i64) } else { Err(what()) }
 }
 
+/// Less is over before anybody has tried again, and after more nobody remembers what was begun.
+const PATIENCE: (i64, i64) = (1, 7 * 86_400);
+
+/// How long to go on trying, written as [`seconds`].
+///
+/// # Errors
+/// A sentence for the user.
+pub fn patience(typed: &str) -> Result<Duration, String> {
+    let secs = seconds(typed)?;
+    if secs < PATIENCE.0 || secs > PATIENCE.1 {
+        return Err(format!("{typed} is not from 1s to 7d"));
+    }
+    Ok(Duration::from_secs(secs as u64))
+}
+
 /// The number at the beginning, and what follows.
 fn split(typed: &str) -> Option<(f64, &str)> {
     let end = typed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(typed.len());
@@ -95,7 +111,17 @@ mod tests {
             assert_eq!(seconds(typed), Ok(secs), "{typed}");
         }
         for typed in ["", "7", "d", "-1d", "1y", "99999999999w", "1 d d"] {
-            assert!(seconds(typed).is_err(), "{typed}");
+            assert!(seconds(typed).is_err() && patience(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn patience_has_bounds() {
+        for (typed, secs) in [("1s", 1), ("90s", 90), ("10m", 600), ("7d", 604_800)] {
+            assert_eq!(patience(typed), Ok(Duration::from_secs(secs)), "{typed}");
+        }
+        for typed in ["0", "0s", "0.9s", "8d", "2w"] {
+            assert!(patience(typed).unwrap_err().contains("1s to 7d"), "{typed}");
         }
     }
 }

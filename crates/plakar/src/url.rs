@@ -8,8 +8,8 @@
 //! `PLAKAR_TOKEN_FILE`: words apart from each other, a `HOST:PORT=TOKEN` for one server, a token alone for all others.
 
 use crate::pins::Pins;
-use plakar_net::{Address, Connect, Connecting, NetStore, Paced, Patience, Tcp, Tls, is_plain};
-use plakar_store::{Bandwidth, Error, ErrorKind};
+use plakar_net::{Address, Connect, Connecting, NetStore, Paced, Tcp, Tls, is_plain};
+use plakar_store::{Error, ErrorKind, Line, Patience};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::IpAddr;
@@ -88,33 +88,33 @@ impl Url {
     }
 
     /// Opens the store that is there.
-    pub fn open(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
-        self.reach(NetStore::open, bandwidth)
+    pub fn open(&self, line: &Line) -> plakar_store::Result<NetStore> {
+        self.reach(NetStore::open, line)
     }
 
     /// Makes an empty store there.
-    pub fn create(&self, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
-        self.reach(NetStore::create, bandwidth)
+    pub fn create(&self, line: &Line) -> plakar_store::Result<NetStore> {
+        self.reach(NetStore::create, line)
     }
 
-    fn reach(&self, greet: Greet, bandwidth: &Bandwidth) -> plakar_store::Result<NetStore> {
+    fn reach(&self, greet: Greet, line: &Line) -> plakar_store::Result<NetStore> {
         let (server, location) = (self.server(), self.name.to_string_lossy().into_owned());
         let token = token_for(&server, &tokens()?);
         let failed = |e| Error::io(location.clone(), e);
         let scheme = if self.scheme == Scheme::Http { "http" } else { "https" };
         let address = Address { base: format!("{scheme}://{server}{}", self.path), token };
-        let way = |inner| Box::new(Paced::new(Box::new(Way { inner, address }), bandwidth.clone()));
+        let way = |inner| Box::new(Paced::new(Box::new(Way { inner, address }), line.bandwidth.clone()));
         match self.scheme {
-            Scheme::Http => greet(way(Box::new(Tcp(server))), location, Patience::default()),
+            Scheme::Http => greet(way(Box::new(Tcp(server))), location, line.patience),
             Scheme::Https => {
                 let tls = Tls::vouched(&self.host, self.port).map_err(failed)?;
-                greet(way(Box::new(tls)), location, Patience::default())
+                greet(way(Box::new(tls)), location, line.patience)
             }
             Scheme::Plakar => {
                 let pins = Pins::of(&server).map_err(failed)?;
                 let tls = Tls::pinned(&self.host, self.port, pins.all()).map_err(failed)?;
                 let met = tls.met();
-                let greeted = greet(way(Box::new(tls)), location, Patience::default());
+                let greeted = greet(way(Box::new(tls)), location, line.patience);
                 let met = *met.lock().expect("no panic while held");
                 match (greeted, met.filter(|met| !pins.all().contains(met))) {
                     (_, Some(stranger)) => Err(Error::new(ErrorKind::Io, pins.refusal(&self.name, stranger))),

@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use plakar_net::{
-    Address, Connect, Door, Guest, Identity, Limits, Log, NetStore, Patience, Place, Repositories, Rules,
-    Tcp, Tokens, Visit,
+    Address, Connect, Door, Guest, Identity, Limits, Log, NetStore, Place, Repositories, Rules, Tcp, Tokens,
+    Visit,
 };
-use plakar_store::{Error, ErrorKind, MemoryStore, Result, Store};
+use plakar_store::{Error, ErrorKind, MemoryStore, Patience, Result, Store};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

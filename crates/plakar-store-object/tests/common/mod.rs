@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-use plakar_store::{Name, Result};
-use plakar_store_object::{Keys, ObjectStore, Options, Patience, Place, Way};
+use plakar_store::{Name, Patience, Result};
+use plakar_store_object::{Keys, ObjectStore, Options, Place, Way};
 use plakar_testkit_s3::{ACCESS_KEY, SECRET_KEY, Server};
 use std::cell::Cell;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 
 pub mod between;
 
-use plakar_store::{Bandwidth, ErrorKind, Name, ReadStore, Result};
-use plakar_store_sftp::{Connect, Patience, Program, SftpStore};
+use plakar_store::{Bandwidth, ErrorKind, Name, Patience, ReadStore, Result};
+use plakar_store_sftp::{Connect, Program, SftpStore};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

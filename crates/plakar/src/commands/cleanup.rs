@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &Cleanup) -> Result<Code> {
     let old = Duration::from_secs(args.grace.max(TEMPORARIES_GRACE) as u64);
     let swept = match &place.location {
         Location::Folder(path) => DirStore::open(path).and_then(|store| store.sweep_temporaries(old)),
-        Location::Sftp(sftp) => sftp.open(&context.bandwidth).and_then(|store| store.sweep_temporaries(old)),
+        Location::Sftp(sftp) => sftp.open(&context.line).and_then(|store| store.sweep_temporaries(old)),
         _ => Ok(0),
     };
     swept.map_err(plakar_engine::Error::from)?;

@@ -12,7 +12,7 @@ use crate::sftp::{self, Sftp};
 use crate::ssh::{self, Ssh};
 use crate::url::Url;
 use plakar_engine::Error;
-use plakar_store::{DirStore, ErrorKind, Line, Store};
+use plakar_store::{DirStore, ErrorKind, Line, ReadStore, Store, is_temporary};
 use plakar_store_object::Options;
 use plakar_store_sqlite::SqliteStore;
 use std::ffi::{OsStr, OsString};
@@ -237,28 +237,71 @@ impl Location {
         }
     }
 
-    /// Makes an empty store. Also returns where that is, absolute.
+    /// Makes an empty store, or opens one in which nothing is but what making it has left, if that was cut short before the first
+    /// object. Also returns where that is, absolute.
     ///
     /// # Errors
-    /// Of the kind `Exists` when something is there.
+    /// Of the kind `Exists` when something is there, were it no object.
     pub fn create(&self, line: &Line) -> plakar_store::Result<(Arc<dyn Store>, Location)> {
         match self {
             Location::Folder(path) => {
-                let store = DirStore::create(path)?;
+                let store = DirStore::create(path).or_else(|e| left(e, || reopened(path)))?;
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Folder(path)))
             }
             Location::Sqlite(path) => {
-                let store = SqliteStore::create(path)?;
+                let store = SqliteStore::create(path).or_else(|e| left(e, || reopened_database(path)))?;
                 let path = store.path().to_owned();
                 Ok((Arc::new(store), Location::Sqlite(path)))
             }
+            // What is there is for the other side to say: a listing shows nothing that is no object, such as somebody's photos.
             Location::Ssh(ssh) => Ok((Arc::new(ssh.create(line)?), self.clone())),
-            Location::Sftp(sftp) => Ok((Arc::new(sftp.create(line)?), self.clone())),
             Location::Server(url) => Ok((Arc::new(url.create(line)?), self.clone())),
+            Location::Sftp(sftp) => {
+                let reopened = || {
+                    let store = sftp.open(line)?;
+                    Ok(store.is_as_good_as_empty()?.then_some(store))
+                };
+                let store = sftp.create(line).or_else(|e| left(e, reopened))?;
+                Ok((Arc::new(store), self.clone()))
+            }
+            // Making one puts nothing.
             Location::Object(object) => Ok((Arc::new(object.create(line)?), self.clone())),
         }
     }
+}
+
+/// What is there already, if it may be taken for a new store.
+fn left<S>(
+    error: plakar_store::Error,
+    reopened: impl FnOnce() -> plakar_store::Result<Option<S>>,
+) -> plakar_store::Result<S> {
+    match error.kind() {
+        // Why it cannot be looked at is of no more interest than that it is there.
+        ErrorKind::Exists => reopened().ok().flatten().ok_or(error),
+        _ => Err(error),
+    }
+}
+
+/// The store in a folder, if nothing is there but files that were on their way to become objects.
+fn reopened(path: &Path) -> plakar_store::Result<Option<DirStore>> {
+    let store = DirStore::open(path)?;
+    let entries = fs::read_dir(path).map_err(|e| plakar_store::Error::io(path.display().to_string(), e))?;
+    let is_left =
+        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| is_temporary(entry.file_name().as_bytes()));
+    let mut entries = entries;
+    Ok(entries.all(is_left).then_some(store))
+}
+
+/// The store in a database, if it is one, and empty.
+fn reopened_database(path: &Path) -> plakar_store::Result<Option<SqliteStore>> {
+    let store = SqliteStore::open(path)?;
+    let mut empty = true;
+    store.list("", &mut |_| {
+        empty = false;
+        Ok(())
+    })?;
+    Ok(empty.then_some(store))
 }
 
 /// For messages, on one line. They escape what else would steer a terminal.

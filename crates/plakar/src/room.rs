@@ -6,8 +6,7 @@ use crate::location::Location;
 use crate::repo;
 use plakar_engine::Error;
 use plakar_engine::repository::{Locked, PACK_BYTES_DEFAULT};
-use plakar_store::{ErrorKind, Store, is_temporary};
-use std::os::unix::ffi::OsStrExt;
+use plakar_store::{ErrorKind, Store};
 use std::sync::Arc;
 
 /// The length at which packs are closed in a new database: what a put holds up other writers for.
@@ -70,41 +69,15 @@ pub fn for_clone(context: &Context, place: &Location) -> Result<(Arc<dyn Store>,
     let (store, at) = match place.create(&context.line) {
         Err(e) if e.kind() == ErrorKind::Exists => {
             let (store, at) = place.open(&context.line).map_err(|_| something(place))?;
-            let begun = match Locked::open(store.clone()) {
-                Err(Error::Unfinished(_)) => true,
-                Err(Error::NoRepository(_)) => is_as_good_as_empty(context, &at, &*store),
-                _ => false,
-            };
-            if !begun {
-                return Err(occupied(context, place));
+            match Locked::open(store.clone()) {
+                Err(Error::Unfinished(_)) => (store, at),
+                _ => return Err(occupied(context, place)),
             }
-            (store, at)
         }
         created => created.map_err(|e| cannot(context, place, e))?,
     };
     repo::tell_weakness(context, &*store);
     Ok((repo::watched(store, context), at))
-}
-
-/// Whether there is nothing but what making a store leaves when it is cut short before its first object.
-fn is_as_good_as_empty(context: &Context, place: &Location, store: &dyn Store) -> bool {
-    match place {
-        Location::Folder(path) => std::fs::read_dir(path).is_ok_and(|mut entries| {
-            entries.all(|entry| entry.is_ok_and(|entry| is_temporary(entry.file_name().as_bytes())))
-        }),
-        // A listing shows nothing that is no object, such as somebody's photos.
-        Location::Sftp(sftp) => {
-            sftp.open(&context.line).and_then(|store| store.is_as_good_as_empty()).unwrap_or(false)
-        }
-        _ => {
-            let mut empty = true;
-            let listed = store.list("", &mut |_| {
-                empty = false;
-                Ok(())
-            });
-            listed.is_ok() && empty
-        }
-    }
 }
 
 /// Why a store could not be made.

@@ -78,6 +78,9 @@ fn what_is_no_repository_is_not_served() {
     let served = machine.world.path("work/served");
     fs::create_dir(served.join("photos")).unwrap();
     fs::write(served.join("photos/summer"), "private").unwrap();
+    // No listing shows this one.
+    fs::create_dir(served.join("pictures")).unwrap();
+    fs::write(served.join("pictures/Winter.jpg"), "private").unwrap();
     fs::write(served.join("notes"), "private").unwrap();
     machine.world.ok("create -no-encryption outside");
     std::os::unix::fs::symlink(machine.world.path("work/outside"), served.join("link")).unwrap();
@@ -89,9 +92,16 @@ fn what_is_no_repository_is_not_served() {
         let listed = machine.get(&format!("/{name}/v1/list?prefix="), "");
         assert!(listed.starts_with("HTTP/1.1 404") && !listed.contains("summer"), "{listed}");
     }
-    for name in ["photos", "notes", "link"] {
+    for name in ["photos", "pictures", "notes", "link"] {
         client(&machine, &format!("/{name}")).fails("create -no-encryption", 1, &machine.url);
+        machine.world.fails(&format!("on outside clone {}/{name}", machine.url), 1, &machine.url);
     }
+    assert_eq!(fs::read_dir(served.join("pictures")).unwrap().count(), 1);
+    // What is left where a repository was to be made is in nobody's way.
+    fs::create_dir(served.join("begun")).unwrap();
+    fs::write(served.join("begun/.tmp-0123456789abcdef"), "").unwrap();
+    machine.world.ok(&format!("on outside clone {}/begun", machine.url));
+    assert_eq!(client(&machine, "/begun").ok("check"), "");
     assert_eq!(fs::read(served.join("photos/summer")).unwrap(), b"private");
 }
 

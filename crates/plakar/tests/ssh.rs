@@ -56,6 +56,19 @@ fn what_is_in_the_way_is_told() {
     odd.succeeded();
     assert!(!world.path("work/harm").exists() && world.path("work/it's $(touch harm) here/config").exists());
 
+    // A listing would not show what is no object.
+    world.write("photos/Summer.jpg", "private");
+    world.ok("on here create -no-encryption");
+    world.fails(&format!("on ssh://host{work}/photos create -no-encryption"), 1, "something else is there");
+    world.fails(&format!("on here clone ssh://host{work}/photos"), 1, "something else is there");
+    assert_eq!(fs::read_dir(world.path("work/photos")).unwrap().count(), 1);
+    world.write("begun/.tmp-0123456789abcdef", "");
+    world.ok(&format!("on here clone ssh://host{work}/begun"));
+    assert_eq!(world.ok(&format!("on ssh://host{work}/begun check")), "");
+    world.write("begun-and-photos/.tmp-0123456789abcdef", "");
+    world.write("begun-and-photos/Summer.jpg", "private");
+    world.fails(&format!("on here clone ssh://host{work}/begun-and-photos"), 1, "something else is there");
+
     script(&world, "ssh", "echo 'no route to host' >&2; exit 255");
     let ran = world.fails(&format!("on ssh://host{work}/x ls"), 1, "ssh://host");
     assert!(ran.err.contains("no route to host"), "{}", ran.err);

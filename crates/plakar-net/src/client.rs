@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request};
 use plakar_store::{
-    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Store, Tries,
+    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Silence, Store, Tries,
 };
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub struct NetStore {
     address: Address,
     location: String,
     patience: Patience,
+    silence: Silence,
     capabilities: Capabilities,
 }
 
@@ -83,21 +84,28 @@ impl NetStore {
         let capabilities = Capabilities { strong_list: false, local: false, append_only: false };
         let link = Link::new(connect);
         let address = link.address();
-        let mut store = NetStore { runtime, link, address, location, patience, capabilities };
+        let silence = Silence::new();
+        let mut store = NetStore { runtime, link, address, location, patience, silence, capabilities };
         // Whoever cannot be reached at all is not waited for.
-        let (headers, _) =
-            match store.ask(&Tries::new(patience), &method, "", &store.location, &[], Bytes::new()) {
-                Ok(answer) => answer,
-                Err(Trouble::Said(e)) if e.kind() == ErrorKind::Foreign => {
-                    let text = e.to_string().replace(FOREIGN, "");
-                    return Err(Error::new(ErrorKind::Foreign, format!("{}: {text}", store.location)));
-                }
-                Err(Trouble::Said(e)) => return Err(e),
-                Err(Trouble::Cut(why)) => {
-                    let what = format!("{}: {}: {why}", store.location, store.link.peer());
-                    return Err(Error::new(ErrorKind::Io, what));
-                }
-            };
+        let (headers, _) = match store.ask(
+            &Tries::new(patience, &Silence::new()),
+            &method,
+            "",
+            &store.location,
+            &[],
+            Bytes::new(),
+        ) {
+            Ok(answer) => answer,
+            Err(Trouble::Said(e)) if e.kind() == ErrorKind::Foreign => {
+                let text = e.to_string().replace(FOREIGN, "");
+                return Err(Error::new(ErrorKind::Foreign, format!("{}: {text}", store.location)));
+            }
+            Err(Trouble::Said(e)) => return Err(e),
+            Err(Trouble::Cut(why)) => {
+                let what = format!("{}: {}: {why}", store.location, store.link.peer());
+                return Err(Error::new(ErrorKind::Io, what));
+            }
+        };
         let Some(strong) = headers.get(STRONG_LIST) else {
             let what = format!("{}: what answers is no server of plakar's", store.location);
             return Err(Error::new(ErrorKind::Foreign, what));
@@ -173,9 +181,13 @@ impl NetStore {
 
     /// Makes a request until it is answered, or for too long.
     fn persist<T>(&self, object: &str, mut attempt: impl FnMut(&Tries) -> Tried<T>) -> Result<T> {
-        let mut tries = Tries::new(self.patience);
+        let mut tries = Tries::new(self.patience, &self.silence);
         loop {
-            match attempt(&tries) {
+            let tried = attempt(&tries);
+            if !matches!(tried, Err(Trouble::Cut(_))) {
+                self.silence.end();
+            }
+            match tried {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Said(e)) => return Err(e),
                 Err(Trouble::Cut(why)) => {

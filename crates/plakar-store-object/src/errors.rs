@@ -158,7 +158,8 @@ mod tests {
         let text =
             judge(&error(Kind::PermissionDenied, "AccessDenied")).about("packs/x", "s3://b").to_string();
         assert_eq!(text, "packs/x: s3://b: AccessDenied: Because: permission denied");
-        let mut tries = Tries::new(plakar_store::Patience::default());
+        let silence = plakar_store::Silence::new();
+        let mut tries = Tries::new(plakar_store::Patience::default(), &silence);
         assert!(Trouble::Absent.again(&mut tries).is_err() && !tries.failed(), "what is final is final");
         assert!(Trouble::Passing("x".into()).again(&mut tries).is_ok() && tries.failed());
         let long = opendal::Error::new(Kind::Unexpected, "a\n\x1b[".repeat(1000));

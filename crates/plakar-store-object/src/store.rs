@@ -11,7 +11,7 @@ use futures_core::Stream;
 use opendal::options::{ListOptions, ReadOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, Lister, Operator};
 use plakar_store::{
-    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Store, Tries,
+    Capabilities, Error, ErrorKind, Listed, Name, Patience, Range, ReadStore, Result, Silence, Store, Tries,
 };
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -49,6 +49,7 @@ struct Far {
     service: Service,
     location: String,
     patience: Patience,
+    silence: Silence,
     at_once: Semaphore,
     /// The service refuses to replace what is there.
     refuses: AtomicBool,
@@ -102,6 +103,7 @@ impl ObjectStore {
             service: place.service,
             location,
             patience,
+            silence: Silence::new(),
             at_once: Semaphore::new(AT_ONCE),
             refuses,
             met: AtomicBool::new(false),
@@ -164,12 +166,18 @@ impl Far {
     where
         F: Future<Output = opendal::Result<T>>,
     {
-        let mut tries = Tries::new(patience);
+        let mut tries = Tries::new(patience, &self.silence);
         loop {
             let trouble = match attempt().await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.silence.end();
+                    return Ok(done);
+                }
                 Err(e) => judge(&e),
             };
+            if !matches!(trouble, Trouble::Passing(_)) {
+                self.silence.end();
+            }
             // Credentials that were there and are not to be had now will be there again.
             let trouble = match trouble {
                 Trouble::NoCredentials if self.met.load(Relaxed) => Trouble::Passing("no credentials".into()),
@@ -368,7 +376,7 @@ impl ReadStore for ObjectStore {
         let (hasher, mut told) = ([RandomState::new(), RandomState::new()], HashSet::new());
         let mut last: Option<Name> = None;
         let mut goes_on = far.goes_on;
-        let mut tries = Tries::new(far.patience);
+        let mut tries = Tries::new(far.patience, &far.silence);
         'anew: loop {
             let start_after = last.as_ref().filter(|_| goes_on).map(|name| name.as_str().to_owned());
             let options = ListOptions { recursive: true, start_after, ..ListOptions::default() };
@@ -383,7 +391,10 @@ impl ReadStore for ObjectStore {
                     far.page(lister, prefix).await
                 });
                 let page = match page.map_err(|e| judge(&e)) {
-                    Ok(page) => page,
+                    Ok(page) => {
+                        far.silence.end();
+                        page
+                    }
                     // A folder that is not there has nothing in it.
                     Err(Trouble::Absent) if far.service.has_folders() => return Ok(()),
                     Err(trouble) => {
@@ -397,7 +408,7 @@ impl ReadStore for ObjectStore {
                     let hash = [&hasher[0], &hasher[1]].map(|hasher| hasher.hash_one(listed.name.as_str()));
                     if told.insert(hash) {
                         // What moves is not cut off.
-                        tries = Tries::new(far.patience);
+                        tries = Tries::new(far.patience, &far.silence);
                         goes_on &= last.as_ref().is_none_or(|last| *last < listed.name);
                         last = Some(listed.name.clone());
                         each(listed)?;

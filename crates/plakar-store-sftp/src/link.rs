@@ -2,7 +2,7 @@
 
 use crate::connect::Connect;
 use crate::connection::{Connection, Cut, Tried, Trouble};
-use plakar_store::{Bandwidth, Error, ErrorKind, Patience, Result, Tries};
+use plakar_store::{Bandwidth, Error, ErrorKind, Patience, Result, Silence, Tries};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A connection that is there, or can be made.
@@ -10,6 +10,7 @@ pub struct Link {
     connect: Box<dyn Connect>,
     bandwidth: Bandwidth,
     patience: Patience,
+    silence: Silence,
     location: String,
     /// With a number that tells one from the next.
     open: Mutex<(u64, Option<Arc<Connection>>)>,
@@ -22,7 +23,7 @@ impl Link {
         patience: Patience,
         location: String,
     ) -> Link {
-        Link { connect, bandwidth, patience, location, open: Mutex::default() }
+        Link { connect, bandwidth, patience, silence: Silence::new(), location, open: Mutex::default() }
     }
 
     /// Where it leads, for messages.
@@ -67,12 +68,15 @@ impl Link {
         object: &str,
         mut attempt: impl FnMut(u64, &Connection, bool) -> Tried<T>,
     ) -> Result<T> {
-        let mut tries = Tries::new(self.patience);
+        let mut tries = Tries::new(self.patience, &self.silence);
         loop {
             let result = match self.connection() {
                 Ok((number, connection)) => attempt(number, &connection, tries.failed()),
                 Err(why) => Err(Trouble::Cut(why)),
             };
+            if !matches!(result, Err(Trouble::Cut(_))) {
+                self.silence.end();
+            }
             match result {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Said(e)) => return Err(e),

@@ -43,7 +43,7 @@ pub use model::answers_as_memory_does;
 pub use moment::{AT_ONE_MOMENT_MAX, at_one_moment};
 pub use name::Name;
 pub use pace::{Bandwidth, Pace};
-pub use patience::{Line, Patience, Tries};
+pub use patience::{Line, Patience, Silence, Tries};
 pub use temporary::{TEMPORARY_PREFIX, is_temporary};
 pub use touched::Touched;
 

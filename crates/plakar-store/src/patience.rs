@@ -3,6 +3,7 @@
 use crate::Bandwidth;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long is waited for a store that is elsewhere.
@@ -36,19 +37,41 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Whoever is asked again has at least so long to say that it is there: less would be no attempt.
 const ATTEMPT_MIN: Duration = Duration::from_secs(5);
 
-/// The attempts at one thing: when it failed first, how long to wait before the next, and when to give up.
+/// Since when a store does not answer, for all that ask it: whoever comes later waits no longer than who waits already, so
+/// that what asks for many things one after the other does not wait for each of them.
+#[derive(Debug, Default)]
+pub struct Silence(Mutex<Option<Instant>>);
+
+impl Silence {
+    /// Nobody was kept waiting.
+    pub fn new() -> Silence {
+        Silence::default()
+    }
+
+    /// Somebody was answered, were it with an error.
+    pub fn end(&self) {
+        *self.since() = None;
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The attempts at one thing: since when it fails, how long to wait before the next, and when to give up.
 #[derive(Debug)]
-pub struct Tries {
+pub struct Tries<'s> {
+    silence: &'s Silence,
     patience: Patience,
-    /// When it failed first.
+    /// When it failed first, or the silence began in which it did.
     since: Option<Instant>,
     wait: Duration,
 }
 
-impl Tries {
-    /// Nothing was tried yet.
-    pub fn new(patience: Patience) -> Tries {
-        Tries { patience, since: None, wait: WAIT_MIN }
+impl<'s> Tries<'s> {
+    /// Nothing was tried yet. All that is asked of a store shares its silence.
+    pub fn new(patience: Patience, silence: &'s Silence) -> Tries<'s> {
+        Tries { silence, patience, since: None, wait: WAIT_MIN }
     }
 
     /// Whether an attempt failed: it may have been done all the same.
@@ -58,7 +81,8 @@ impl Tries {
 
     /// An attempt failed: how long to wait before the next. `None` if it was tried for long enough.
     pub fn again(&mut self) -> Option<Duration> {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let began = || *self.silence.since().get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(began);
         // Many who were cut off at once are not to come back at once.
         let wait = self.wait / 2 + self.wait.mul_f64(random());
         if since.elapsed() + wait > self.patience.retries {
@@ -68,10 +92,10 @@ impl Tries {
         Some(wait)
     }
 
-    /// When an attempt that begins now must have shown that somebody is there at all, once one has failed: whoever waits
-    /// for so long is not to wait as long again for somebody who takes a connection and says nothing.
+    /// When an attempt that begins now must have shown that somebody is there at all, once this or another has failed: whoever
+    /// waits for so long is not to wait as long again for somebody who takes a connection and says nothing.
     pub fn deadline(&self) -> Option<Instant> {
-        let end = self.since? + self.patience.retries;
+        let end = self.since.or(*self.silence.since())? + self.patience.retries;
         Some(end.max(Instant::now() + ATTEMPT_MIN))
     }
 }
@@ -88,7 +112,9 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let mut tries = Tries::new(Patience { retries: Duration::from_secs(1), ..Patience::default() });
+        let silence = Silence::new();
+        let patience = Patience { retries: Duration::from_secs(1), ..Patience::default() };
+        let mut tries = Tries::new(patience, &silence);
         assert!(!tries.failed() && tries.deadline().is_none());
         let first = tries.again().unwrap();
         let second = tries.again().unwrap();
@@ -101,10 +127,29 @@ mod tests {
     #[test]
     fn whoever_has_much_patience_gives_an_attempt_what_is_left_of_it() {
         let minute = Duration::from_secs(60);
-        let mut tries = Tries::new(Patience { retries: minute, ..Patience::default() });
+        let silence = Silence::new();
+        let mut tries = Tries::new(Patience { retries: minute, ..Patience::default() }, &silence);
         let before = Instant::now();
         tries.again().unwrap();
         let deadline = tries.deadline().unwrap();
         assert!(deadline >= before + minute && deadline <= Instant::now() + minute);
+    }
+
+    #[test]
+    fn whoever_comes_late_waits_no_longer_than_the_others() {
+        let silence = Silence::new();
+        let patience = Patience { retries: Duration::from_millis(400), ..Patience::default() };
+        let mut first = Tries::new(patience, &silence);
+        while let Some(wait) = first.again() {
+            std::thread::sleep(wait);
+        }
+        std::thread::sleep(patience.retries);
+        let mut second = Tries::new(patience, &silence);
+        assert!(second.deadline().is_some() && !second.failed(), "its one attempt is no long one");
+        assert!(second.again().is_none());
+        silence.end();
+        assert!(second.again().is_none(), "that another was answered says nothing of this");
+        let mut third = Tries::new(patience, &silence);
+        assert!(third.deadline().is_none() && third.again().is_some());
     }
 }

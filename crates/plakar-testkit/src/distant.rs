@@ -6,7 +6,7 @@
 //! overlaps. A thread that is late can only make a chain longer, never shorter: the least of several runs is right.
 
 use plakar_store::wrap::Request;
-use plakar_store::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
+use plakar_store::{Capabilities, Listed, Name, Range, ReadStore, Result, Store, at_one_moment};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -165,6 +165,17 @@ impl<S: ReadStore> ReadStore for Distant<S> {
                 each(listed)
             });
             (result, objects, bytes)
+        })
+    }
+
+    fn list_at_once(&self, prefixes: &[&str], _known: &[Listed]) -> Result<Option<Vec<Listed>>> {
+        let first = prefixes.first().copied().unwrap_or_default();
+        self.request(Request::List, first, |inner| {
+            let answer = at_one_moment(inner, prefixes);
+            let all = answer.as_deref().unwrap_or_default();
+            let bytes = all.iter().map(|one| one.name.as_str().len() as u64 + LISTED_BYTES).sum();
+            let objects = all.len() as u64;
+            (answer.map(Some), objects, bytes)
         })
     }
 

@@ -51,6 +51,30 @@ fn asked(world: &World, words: &str) -> Value {
     serde_json::from_str::<Value>(last).unwrap()["trace"].take()
 }
 
+/// How many requests a command made of what is far away.
+fn requests(world: &World, words: &str) -> u64 {
+    let ran = world.line(&format!("-no-cache -trace {words}"));
+    assert_eq!(ran.code, 0, "{words}: {ran:?}");
+    let mut far = ran.err.lines().filter(|line| line.contains("requests to ssh://"));
+    let told = far.next().and_then(|line| line.strip_prefix("trace: ")?.split(' ').next()?.parse().ok());
+    assert_eq!(far.next(), None, "it is opened once");
+    told.unwrap()
+}
+
+/// However many of them are on their way together, so many requests are at most so many round trips.
+#[test]
+fn a_sync_of_nothing_asks_for_little_but_what_opening_does() {
+    let world = far("create");
+    let there = format!("ssh://host{}", world.text("work/there"));
+    world.ok("clone near");
+    let opening = requests(&world, "ls");
+    for words in [format!("on near sync {there}"), format!("on near sync from {there}")] {
+        let sync = requests(&world, &words);
+        println!("{words}: {sync} requests, where ls makes {opening}");
+        assert!((1..=opening + 4).contains(&sync), "{words}: {sync} of {opening}");
+    }
+}
+
 /// All that a snapshot holds, read by a command for each directory and a file.
 fn seen(world: &World) -> String {
     let id = &world.uuids()[0];

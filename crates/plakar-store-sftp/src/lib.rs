@@ -7,7 +7,7 @@
 //! 1. Bytes go to a temporary file in the folder where they will stay, are flushed, and only then get their name, by an
 //!    operation that cannot replace another file: a hard link, or the renaming of the draft, which is refused when
 //!    something bears the name. (The draft's word is all there is for that on a server that has no hard links.)
-//! 2. Whatever is asked may be asked again: a connection that breaks is made anew, for as long as [`Patience`](plakar_store::Patience) says, and a
+//! 2. Whatever is asked may be asked again: a connection that breaks is made anew, for as long as [`Patience`] says, and a
 //!    put that was cut off is settled by comparing what bears the name.
 //! 3. Nobody waits for one answer before asking the next thing: what belongs together is under way together.
 //! 4. A server is believed nothing that would cost memory: lengths of packets, of files and of folders are compared with

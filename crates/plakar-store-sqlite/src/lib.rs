@@ -14,7 +14,10 @@
 //! has a store open must not open and close the database file by other means, were it to copy it: by a rule of POSIX
 //! the process would lose all its locks on it.
 //!
-//! Not here: detecting damage. SQLite notices a damaged structure, which is an error then, but not a
+//! Not here: objects that come in pieces ([`Store::draft`]). They would be written in the transaction of a put, which would
+//! keep every other writer waiting for as long as they come. Whoever has pieces gathers them.
+//!
+//! Nor is there any detecting of damage. SQLite notices a damaged structure, which is an error then, but not a
 //! changed byte within an object, as a file system would not.
 
 mod connect;

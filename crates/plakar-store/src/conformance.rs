@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::{Error, ErrorKind, Listed, Name, Range, Result, Store};
+use crate::{Draft, Error, ErrorKind, Listed, Name, Range, Result, Store};
 
 /// A promise in words, and what proves it of an empty store.
 type Promise = (&'static str, fn(&dyn Store));
@@ -21,7 +21,7 @@ type Promise = (&'static str, fn(&dyn Store));
 /// # Panics
 /// At the first promise that is broken, with its name.
 pub fn conformance(make: &dyn Fn() -> Box<dyn Store>) {
-    let promises: [Promise; 18] = [
+    let promises: [Promise; 20] = [
         ("an empty store is empty", empty),
         ("what is missing is not found", missing),
         ("what was put is there whole", whole),
@@ -32,6 +32,8 @@ pub fn conformance(make: &dyn Fn() -> Box<dyn Store>) {
         ("an object longer than allowed is refused", too_large),
         ("equal bytes may be put again", put_again),
         ("other bytes change nothing", put_other),
+        ("what comes in pieces is there whole or not at all", drafts),
+        ("of drafts and puts of one name, one set of bytes wins", drafts_meet),
         ("deleting is final and may be repeated", delete),
         ("a prefix is text", prefixes),
         ("a listing is whole", list_many),
@@ -174,6 +176,73 @@ fn put_other(store: &dyn Store) {
     store.delete(&object).unwrap();
     store.put(&object, &[b"other"]).unwrap();
     assert_eq!(store.get_range(&object, 0, 5).unwrap(), b"other");
+}
+
+fn drafts(store: &dyn Store) {
+    let (object, bytes) = (name("packs/ab/draft"), noise(300_000));
+    let begin = |len: usize, pieces: &[&[u8]]| -> Result<Option<Box<dyn Draft>>> {
+        let Some(mut draft) = store.draft(&object, len as u64)? else { return Ok(None) };
+        pieces.iter().try_for_each(|piece| draft.write(piece))?;
+        Ok(Some(draft))
+    };
+    let whole = [&bytes[..7], &[], &bytes[7..100_000], &bytes[100_000..], &[]];
+    // A store need not be able to.
+    let Some(dropped) = begin(bytes.len(), &whole).unwrap() else { return };
+    let nothing = || {
+        assert!(listing(store, "").is_empty());
+        fails(ErrorKind::NotFound, store.len(&object));
+        fails(ErrorKind::NotFound, store.get(&object, bytes.len()));
+    };
+    let finish = |draft: Result<Option<Box<dyn Draft>>>| draft.unwrap().expect("it can still").finish();
+    nothing();
+    drop(dropped);
+    nothing();
+    fails(ErrorKind::Short, finish(begin(bytes.len() + 1, &whole)));
+    fails(ErrorKind::Short, finish(begin(1, &[])));
+    fails(ErrorKind::TooLarge, begin(bytes.len() - 1, &whole).map(drop));
+    fails(ErrorKind::TooLarge, begin(0, &[b"x"]).map(drop));
+    let mut long = begin(bytes.len(), &whole).unwrap().expect("it can still");
+    fails(ErrorKind::TooLarge, long.write(b"x"));
+    assert!(long.finish().is_err(), "what failed is not finished");
+    nothing();
+    for _ in 0..2 {
+        finish(begin(bytes.len(), &whole)).unwrap();
+        store.barrier().unwrap();
+        assert!(store.get(&object, bytes.len()).unwrap() == bytes);
+    }
+    store.put(&object, &whole).unwrap();
+    for other in [&bytes[1..], &[&bytes[..299_999], b"!"].concat(), b""] {
+        fails(ErrorKind::Exists, finish(begin(other.len(), &[other])));
+        assert!(store.get(&object, bytes.len()).unwrap() == bytes);
+    }
+    assert_eq!(listing(store, "").values().map(|listed| listed.len).collect::<Vec<_>>(), [300_000]);
+    store.delete(&object).unwrap();
+    nothing();
+    finish(begin(0, &[])).unwrap();
+    assert_eq!(store.get(&object, 0).unwrap(), b"");
+}
+
+fn drafts_meet(store: &dyn Store) {
+    let object = name("packs/aa/met");
+    let draft = |byte: u8| -> Option<Box<dyn Draft>> {
+        let mut draft = store.draft(&object, 3).unwrap()?;
+        draft.write(&[byte; 3]).unwrap();
+        Some(draft)
+    };
+    let all: Option<Vec<_>> = [1, 2, 1].into_iter().map(draft).collect();
+    let Some(mut all) = all else { return };
+    all.pop().expect("three").finish().unwrap();
+    fails(ErrorKind::Exists, all.pop().expect("two").finish());
+    all.pop().expect("one").finish().unwrap();
+    assert_eq!(store.get(&object, 3).unwrap(), [1; 3]);
+    // What is put, or deleted, meanwhile counts when a draft is finished.
+    let two = draft(2).expect("it can still");
+    store.delete(&object).unwrap();
+    two.finish().unwrap();
+    let one = draft(1).expect("it can still");
+    store.put(&object, &[&[2; 3]]).unwrap();
+    fails(ErrorKind::Exists, one.finish());
+    assert_eq!(store.get(&object, 3).unwrap(), [2; 3]);
 }
 
 fn delete(store: &dyn Store) {

@@ -20,6 +20,7 @@
 //! file systems that can neither rename without replacing nor link: those refuse every put.
 
 mod barrier;
+mod draft;
 mod folder;
 mod handles;
 mod put;
@@ -40,7 +41,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use crate::{Capabilities, Error, ErrorKind, Listed, Name, ReadStore, Result, Store};
+use crate::{Capabilities, Draft, Error, ErrorKind, Listed, Name, ReadStore, Result, Store};
 use folder::Entry;
 
 /// A store in a folder of a local file system.
@@ -49,7 +50,7 @@ pub struct DirStore {
     path: PathBuf,
     root: OwnedFd,
     handles: handles::Handles,
-    barrier: barrier::Barrier,
+    barrier: Arc<barrier::Barrier>,
 }
 
 impl DirStore {
@@ -108,11 +109,11 @@ impl DirStore {
     }
 
     fn error(&self, operation: &str, what: impl std::fmt::Display, source: io::Error) -> Error {
-        Error::io(format!("{operation} {what} in {}", self.location()), source)
+        failure(&self.path, operation, what, source)
     }
 
     fn refusal(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
-        Error::new(kind, format!("{what} in {}", self.location()))
+        refusal(&self.path, kind, what)
     }
 
     /// An open file and its length, from the cache when `keep`; a file opened anew is kept there then.
@@ -195,13 +196,18 @@ impl ReadStore for DirStore {
     }
 
     fn location(&self) -> String {
-        self.path.display().to_string().replace('\n', "\\x0a")
+        location(&self.path)
     }
 }
 
 impl Store for DirStore {
     fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
         self.put_flushed_by(name, parts, &File::sync_all)
+    }
+
+    /// Its bytes are on the disk twice while an equal object is there.
+    fn draft(&self, name: &Name, len: u64) -> Result<Option<Box<dyn Draft>>> {
+        Ok(Some(Box::new(draft::DirDraft::new(self, name, len)?)))
     }
 
     fn delete(&self, name: &Name) -> Result<()> {
@@ -232,6 +238,18 @@ fn remove(folder: &OwnedFd, last: &str) -> io::Result<bool> {
         Err(Errno::NOENT | Errno::ISDIR) => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+fn location(path: &Path) -> String {
+    path.display().to_string().replace('\n', "\\x0a")
+}
+
+fn failure(path: &Path, operation: &str, what: impl std::fmt::Display, source: io::Error) -> Error {
+    Error::io(format!("{operation} {what} in {}", location(path)), source)
+}
+
+fn refusal(path: &Path, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+    Error::new(kind, format!("{what} in {}", location(path)))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

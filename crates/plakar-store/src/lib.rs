@@ -140,6 +140,26 @@ pub trait ReadStore: Send + Sync {
     fn location(&self) -> String;
 }
 
+/// An object on its way into a store, of which nobody sees anything before it is finished. One that is dropped leaves
+/// nothing; after an error that is all that can be done with it.
+pub trait Draft: Send {
+    /// Adds bytes to those before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] when there are more now than were told when it was begun, [`ErrorKind::Full`] when there is
+    /// no room; others as the store meets them.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Gives the object its name. That its bytes are what they should be is known to whoever calls this. Durable as
+    /// after [`put`](Store::put).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Short`] when there are fewer bytes than were told: nothing was changed; else as [`put`](Store::put).
+    /// What could not be flushed is such an error as well ([`ErrorKind::Io`]): nobody has the bytes any more to write them
+    /// anew, so whoever has them puts them again.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
 /// A store that can also be written.
 pub trait Store: ReadStore {
     /// Stores the concatenation of `parts` under `name`. Durable when it returns or at the next
@@ -150,6 +170,16 @@ pub trait Store: ReadStore {
     /// nothing was changed. [`ErrorKind::Full`] when there is no room. After any error but `Exists` the
     /// object may be there whole or not at all; putting it again settles it.
     fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()>;
+
+    /// Begins an object of `len` bytes that comes in pieces, so that nobody holds all of it in memory. A store that
+    /// cannot take pieces answers `None`, and is given the whole by [`put`](Store::put). A store made of another one
+    /// passes this on only if all that it does to a put it does to a draft as well.
+    ///
+    /// # Errors
+    /// As the store meets them. Nothing was changed.
+    fn draft(&self, _name: &Name, _len: u64) -> Result<Option<Box<dyn Draft>>> {
+        Ok(None)
+    }
 
     /// Removes an object. One that is not there is not an error.
     fn delete(&self, name: &Name) -> Result<()>;

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, path::Path, sync::Arc};
 
 use plakar_store::{
-    DirStore, MemoryStore, Store, answers_as_memory_does, conformance,
+    DirStore, MemoryStore, Name, Store, answers_as_memory_does, conformance,
     wrap::{Cached, Counting, Faulty},
 };
 
@@ -28,6 +28,24 @@ fn dir() {
     let make = in_folders(|folder| DirStore::create(folder).unwrap());
     conformance(&make);
     answers_as_memory_does(&make);
+}
+
+#[test]
+fn a_folder_takes_pieces_and_so_does_what_points_to_it() {
+    let make = in_folders(|folder| {
+        let inner: Arc<dyn Store> = Arc::new(DirStore::create(folder).unwrap());
+        Box::new(inner)
+    });
+    let object = Name::new("packs/ab/cd").unwrap();
+    assert!(make().draft(&object, 1).unwrap().is_some());
+    conformance(&make);
+}
+
+#[test]
+fn what_changes_a_put_is_not_passed_by_pieces() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Faulty::new(DirStore::create(temp.path()).unwrap(), 0);
+    assert!(store.draft(&Name::new("packs/ab/cd").unwrap(), 1).unwrap().is_none());
 }
 
 #[test]

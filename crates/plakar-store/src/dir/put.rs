@@ -4,6 +4,8 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::Arc,
 };
 
 use rustix::{
@@ -11,17 +13,17 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{DirStore, Entry, folder};
+use super::{DirStore, Entry, failure, folder, refusal};
 use crate::{ErrorKind, Name, Result, TEMPORARY_PREFIX};
 
 /// Small parts are gathered into writes of this size; larger ones are written as they are.
-const WRITE_BYTES: usize = 64 << 10;
+pub(super) const WRITE_BYTES: usize = 64 << 10;
 
 /// How the bytes of a file are flushed to the disk: a parameter, so that tests can let it fail.
-type Flush<'a> = &'a dyn Fn(&File) -> io::Result<()>;
+pub(super) type Flush<'a> = &'a dyn Fn(&File) -> io::Result<()>;
 
 /// What already bears the name.
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// The same bytes, and they are on the disk.
     Durable,
@@ -30,7 +32,7 @@ enum Found {
 }
 
 /// Why an attempt did not succeed.
-enum Failed {
+pub(super) enum Failed {
     /// Something of that name appeared meanwhile.
     Exists,
     /// Another file might fare better.
@@ -42,12 +44,14 @@ impl DirStore {
     pub(super) fn put_flushed_by(&self, name: &Name, parts: &[&[u8]], flush: Flush) -> Result<()> {
         let failed = |e| self.error("put", name, e);
         let inside = name.folder().unwrap_or("");
-        let folder = folder::make(self.root.as_fd(), inside).map_err(failed)?;
+        let folder = Arc::new(folder::make(self.root.as_fd(), inside).map_err(failed)?);
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        let equal = |file: &mut File| holds(file, parts);
         let mut replace = false;
         let mut again = false;
         loop {
             if !replace {
-                match self.found(&folder, name, parts, flush)? {
+                match found(&self.path, &folder, name, len, &equal, flush)? {
                     Found::Nothing => {}
                     Found::Durable => break,
                     Found::Doubtful => replace = true,
@@ -63,23 +67,30 @@ impl DirStore {
         self.barrier.touch(inside);
         Ok(())
     }
+}
 
-    /// Looks at what bears the name. Equal bytes are flushed, because whoever put them here (an ordinary
-    /// copy, say) may not have done so.
-    fn found(&self, folder: &OwnedFd, name: &Name, parts: &[&[u8]], flush: Flush) -> Result<Found> {
-        match folder::entry(folder.as_fd(), name.last()).map_err(|e| self.error("open", name, e))? {
-            Entry::Missing => Ok(Found::Nothing),
-            Entry::File(mut file, len) => {
-                let equal = len == parts.iter().map(|part| part.len() as u64).sum::<u64>()
-                    && holds(&mut file, parts).map_err(|e| self.error("compare", name, e))?;
-                match equal {
-                    true if flush(&file).is_ok() => Ok(Found::Durable),
-                    true => Ok(Found::Doubtful),
-                    false => Err(self.refusal(ErrorKind::Exists, name)),
-                }
+/// Looks at what bears the name, which is to be of `len` bytes and `equal`. Equal bytes are flushed, because whoever put them
+/// here (an ordinary copy, say) may not have done so. `path` is for messages.
+pub(super) fn found(
+    path: &Path,
+    folder: &OwnedFd,
+    name: &Name,
+    len: u64,
+    equal: &dyn Fn(&mut File) -> io::Result<bool>,
+    flush: Flush,
+) -> Result<Found> {
+    let entry = folder::entry(folder.as_fd(), name.last()).map_err(|e| failure(path, "open", name, e))?;
+    match entry {
+        Entry::Missing => Ok(Found::Nothing),
+        Entry::File(mut file, there) => {
+            let equal = there == len && equal(&mut file).map_err(|e| failure(path, "compare", name, e))?;
+            match equal {
+                true if flush(&file).is_ok() => Ok(Found::Durable),
+                true => Ok(Found::Doubtful),
+                false => Err(refusal(path, ErrorKind::Exists, name)),
             }
-            Entry::Other => Err(self.refusal(ErrorKind::Exists, format_args!("{name} (not a regular file)"))),
         }
+        Entry::Other => Err(refusal(path, ErrorKind::Exists, format_args!("{name} (not a regular file)"))),
     }
 }
 
@@ -98,7 +109,7 @@ fn holds(file: &mut File, parts: &[&[u8]]) -> io::Result<bool> {
 }
 
 fn attempt(
-    folder: &OwnedFd,
+    folder: &Arc<OwnedFd>,
     last: &str,
     parts: &[&[u8]],
     replace: bool,
@@ -107,32 +118,27 @@ fn attempt(
     let temporary = Temporary::new(folder).map_err(Failed::Finally)?;
     temporary.write(parts).map_err(Failed::Finally)?;
     flush(&temporary.file).map_err(Failed::Again)?;
-    let named = if replace { temporary.replace(last) } else { temporary.publish(last) };
-    named.map_err(|e| match Errno::from_io_error(&e) {
-        Some(Errno::EXIST) => Failed::Exists,
-        Some(Errno::NOENT) => Failed::Again(io::Error::other("the temporary file was removed meanwhile")),
-        _ => Failed::Finally(e),
-    })
+    temporary.name(last, replace)
 }
 
 /// A file without an object's name. Its own name goes when it is dropped, whatever happened.
-struct Temporary<'a> {
-    folder: &'a OwnedFd,
+pub(super) struct Temporary {
+    folder: Arc<OwnedFd>,
     name: String,
-    file: File,
+    pub(super) file: File,
 }
 
-impl<'a> Temporary<'a> {
-    fn new(folder: &'a OwnedFd) -> io::Result<Temporary<'a>> {
+impl Temporary {
+    pub(super) fn new(folder: &Arc<OwnedFd>) -> io::Result<Temporary> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
         let name = format!("{TEMPORARY_PREFIX}{:016x}", u64::from_ne_bytes(random));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| rustix::fs::openat(folder, &name, flags, Mode::RUSR))?;
-        Ok(Temporary { folder, name, file: File::from(fd) })
+        Ok(Temporary { folder: folder.clone(), name, file: File::from(fd) })
     }
 
-    fn write(&self, parts: &[&[u8]]) -> io::Result<()> {
+    pub(super) fn write(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = &self.file;
         let mut small = Vec::new();
         for part in parts {
@@ -149,10 +155,21 @@ impl<'a> Temporary<'a> {
         file.write_all(&small)
     }
 
+    /// Gives the file its name, taking it from another file if it is to `replace` that.
+    pub(super) fn name(&self, last: &str, replace: bool) -> std::result::Result<(), Failed> {
+        let named = if replace { self.replace(last) } else { self.publish(last) };
+        named.map_err(|e| match Errno::from_io_error(&e) {
+            Some(Errno::EXIST) => Failed::Exists,
+            Some(Errno::NOENT) => Failed::Again(io::Error::other("the temporary file was removed meanwhile")),
+            _ => Failed::Finally(e),
+        })
+    }
+
     /// Gives the file its name unless something bears it ([`Errno::EXIST`]).
     fn publish(&self, last: &str) -> io::Result<()> {
         let flags = RenameFlags::NOREPLACE;
-        match retry_on_intr(|| rustix::fs::renameat_with(self.folder, &self.name, self.folder, last, flags)) {
+        match retry_on_intr(|| rustix::fs::renameat_with(&self.folder, &self.name, &self.folder, last, flags))
+        {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.link(last),
             other => Ok(other?),
         }
@@ -161,19 +178,19 @@ impl<'a> Temporary<'a> {
     /// The same for file systems, network ones above all, that cannot rename without replacing.
     fn link(&self, last: &str) -> io::Result<()> {
         let flags = AtFlags::empty();
-        Ok(retry_on_intr(|| rustix::fs::linkat(self.folder, &self.name, self.folder, last, flags))?)
+        Ok(retry_on_intr(|| rustix::fs::linkat(&self.folder, &self.name, &self.folder, last, flags))?)
     }
 
     /// Gives the file its name, taking it from another file.
     fn replace(&self, last: &str) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::renameat(self.folder, &self.name, self.folder, last))?)
+        Ok(retry_on_intr(|| rustix::fs::renameat(&self.folder, &self.name, &self.folder, last))?)
     }
 }
 
-impl Drop for Temporary<'_> {
+impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename there is nothing left of that name. A failure leaves what a crash would leave.
-        let _ = retry_on_intr(|| rustix::fs::unlinkat(self.folder, &self.name, AtFlags::empty()));
+        let _ = retry_on_intr(|| rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()));
     }
 }
 
@@ -280,7 +297,7 @@ mod tests {
     #[test]
     fn a_link_publishes_as_a_rename_does() {
         let world = World::new();
-        let folder = folder::make(world.store.root.as_fd(), "packs/ab").unwrap();
+        let folder = Arc::new(folder::make(world.store.root.as_fd(), "packs/ab").unwrap());
         let publish = |bytes: &[u8]| {
             let temporary = Temporary::new(&folder).unwrap();
             temporary.write(&[bytes]).unwrap();

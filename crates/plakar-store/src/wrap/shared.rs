@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Capabilities, Listed, Name, Range, ReadStore, Result, Store};
+use crate::{Capabilities, Draft, Listed, Name, Range, ReadStore, Result, Store};
 
 macro_rules! points_to_a_store {
     ($($pointer:ty),*) => {$(
@@ -51,6 +51,10 @@ macro_rules! points_to_a_store {
         impl<S: Store + ?Sized> Store for $pointer {
             fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
                 (**self).put(name, parts)
+            }
+
+            fn draft(&self, name: &Name, len: u64) -> Result<Option<Box<dyn Draft>>> {
+                (**self).draft(name, len)
             }
 
             fn delete(&self, name: &Name) -> Result<()> {

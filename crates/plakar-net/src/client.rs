@@ -399,10 +399,16 @@ impl Store for NetStore {
     fn put(&self, name: &Name, parts: &[&[u8]]) -> Result<()> {
         let bytes = Bytes::from(parts.concat());
         let headers = [(BLAKE3, blake3::hash(&bytes).to_string())];
+        let mut again = false;
         self.persist(name.as_str(), |tries| {
             match self.ask(tries, &Method::PUT, &object_path(name), name.as_str(), &headers, bytes.clone()) {
                 // It was spoilt on the way.
                 Err(Trouble::Said(e)) if e.kind() == ErrorKind::Damaged => Err(Trouble::Cut(e.to_string())),
+                // What a server could not flush it has no more: another file may fare better, once.
+                Err(Trouble::Said(e)) if e.kind() == ErrorKind::Io && !again => {
+                    again = true;
+                    Err(Trouble::Cut(e.to_string()))
+                }
                 result => result.map(drop),
             }
         })

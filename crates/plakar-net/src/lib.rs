@@ -7,6 +7,7 @@
 //! Nothing here knows what is stored: names and bytes, of which those that are named by their hash are proven on arrival.
 //! This crate does not know what a key is.
 
+mod arriving;
 mod body;
 mod client;
 mod connect;

@@ -26,8 +26,10 @@ use tokio::time::{sleep, timeout};
 const STREAMS_MAX: u32 = 64;
 /// and so many connections served.
 const CONNECTIONS_MAX: usize = 1024;
-/// What may be on its way to this side, of one request and of all requests of a connection.
-const WINDOWS: (u32, u32) = (4 << 20, 8 << 20);
+/// What may be on its way to this side, of one request,
+pub const WINDOW: u32 = 4 << 20;
+/// and of all requests of a connection.
+const WINDOW_OF_ALL: u32 = 8 << 20;
 const FRAME_MAX: u32 = 256 << 10;
 /// A server that ends waits so long for the last answers to leave.
 const CALM: Duration = Duration::from_secs(1);
@@ -215,8 +217,8 @@ async fn connection<A, B>(
         .keep_alive_interval(idle / 2)
         .keep_alive_timeout(idle)
         .max_concurrent_streams(STREAMS_MAX)
-        .initial_stream_window_size(WINDOWS.0)
-        .initial_connection_window_size(WINDOWS.1)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW_OF_ALL)
         .max_frame_size(FRAME_MAX);
     let answer = service_fn(|request: Request<Incoming>| {
         let answer = answer(request);

@@ -7,8 +7,9 @@
 //! /metrics      what it has counted, to whoever is let in
 //! ```
 
+use crate::arriving::Room;
 use crate::door::{Door, Guest};
-use crate::service::{Answer, Limits, Place, Room, Service, after_version, for_method, refused};
+use crate::service::{Answer, Limits, Place, Service, after_version, for_method, refused};
 use crate::tokens::is_plain;
 use crate::visit::{Log, Meter, Told, Visiting};
 use bytes::Bytes;

@@ -1,11 +1,13 @@
 //! What a server answers: the contract of a store, request by request.
 
+use crate::arriving::{Arriving, Half, Room};
 use crate::door::{Guest, asks_for};
+use crate::serve::WINDOW;
 use crate::usage::Usage;
 use crate::wire::{self, BLAKE3, ERROR, HERE, LENGTH, ROLE, STRONG_LIST};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,12 +16,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Objects and listings are sent in pieces of about so many bytes.
-const PIECE: usize = 256 << 10;
+pub const PIECE: usize = 256 << 10;
+
+/// An object of at most so many bytes is held until it is put, even if the store takes pieces: so short a time that nothing
+/// is won by them.
+const WHOLE_MAX: u64 = 1 << 20;
+
+/// What is reckoned for an object that comes in pieces: what may have come before it is asked for, which is more than the
+/// piece that is written. It is also how the number of such objects is bounded.
+const DRAFT_BYTES: u64 = WINDOW as u64;
 
 /// Where the store is that a server gives access to, or is to be.
 pub trait Place: Send + Sync {
@@ -39,7 +48,8 @@ pub trait Place: Send + Sync {
 /// What a server allows all its clients together.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// So many bytes of objects may be on their way to the store. Whoever comes next waits.
+    /// So many bytes of objects on their way to the store may be held; of one that comes in pieces, a few megabytes are
+    /// reckoned. Whoever comes next waits.
     pub memory: u64,
     /// Whoever says nothing for so long, or takes nothing, is given up.
     pub idle: Duration,
@@ -71,23 +81,9 @@ pub type Answer = Response<Sent>;
 pub struct Service {
     place: Box<dyn Place>,
     store: Mutex<Option<Arc<dyn Store>>>,
-    usage: Usage,
+    usage: Arc<Usage>,
     room: Arc<Room>,
     limits: Limits,
-}
-
-/// What is left of the memory for objects on their way, in KiB.
-pub struct Room(Arc<Semaphore>);
-
-impl Room {
-    pub fn new(limits: &Limits) -> Arc<Room> {
-        let kib = kib(limits.memory.max(wire::OBJECT_MAX)) as usize;
-        Arc::new(Room(Arc::new(Semaphore::new(kib))))
-    }
-
-    async fn take(&self, len: u64) -> OwnedSemaphorePermit {
-        self.0.clone().acquire_many_owned(kib(len)).await.expect("it is never closed")
-    }
 }
 
 impl Service {
@@ -98,7 +94,7 @@ impl Service {
 
     /// The same, with others that share the memory.
     pub(crate) fn beside(place: Box<dyn Place>, limits: Limits, room: Arc<Room>) -> Arc<Service> {
-        Arc::new(Service { place, store: Mutex::default(), usage: Usage::default(), room, limits })
+        Arc::new(Service { place, store: Mutex::default(), usage: Arc::default(), room, limits })
     }
 
     pub(crate) fn idle(&self) -> Duration {
@@ -177,24 +173,22 @@ impl Service {
         }
     }
 
-    /// Uses the store where waiting for it keeps nobody else waiting.
+    /// Uses the store.
     async fn with_store<T: Send + 'static>(
         self: &Arc<Self>,
         act: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let service = self.clone();
-        let done = spawn_blocking(move || act(&*service.store(false)?)).await;
-        done.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))
+        aside(move || act(&*service.store(false)?)).await
     }
 
     async fn hello(self: &Arc<Self>, creates: bool, guest: &Guest) -> Result<Answer> {
         let service = self.clone();
-        let made = spawn_blocking(move || {
+        aside(move || {
             service.forget_what_is_gone();
             if creates { service.store(true).map(drop) } else { Ok(()) }
-        });
-        let made = made.await;
-        made.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))?;
+        })
+        .await?;
         let strong = self.with_store(|store| Ok(store.capabilities().strong_list)).await?;
         let answer = Response::builder()
             .header(STRONG_LIST, if strong { "yes" } else { "no" })
@@ -211,15 +205,21 @@ impl Service {
     async fn get(self: &Arc<Self>, name: Name) -> Result<Answer> {
         let of = name.clone();
         let len = self.with_store(move |store| store.len(&of)).await?;
-        let mut answer = self.streamed(move |store, out| {
+        let (mut sender, channel) = Channel::new(1);
+        let (service, idle) = (self.clone(), self.limits.idle);
+        tokio::spawn(async move {
             let mut at = 0;
             while at < len {
-                let piece = (len - at).min(PIECE as u64) as usize;
-                out.send(store.get_range(&name, at, piece)?)?;
+                let (of, piece) = (name.clone(), (len - at).min(PIECE as u64) as usize);
+                let read = service.with_store(move |store| store.get_range(&of, at, piece)).await;
+                let Ok(bytes) = read else { return sender.abort(Broken) };
+                if !matches!(timeout(idle, sender.send_data(bytes.into())).await, Ok(Ok(()))) {
+                    return sender.abort(Broken);
+                }
                 at += piece as u64;
             }
-            Ok(())
         });
+        let mut answer = Response::new(Either::Right(channel));
         answer.headers_mut().insert(LENGTH, len.into());
         Ok(answer)
     }
@@ -245,17 +245,47 @@ impl Service {
         if len > wire::OBJECT_MAX {
             return Err(Error::new(ErrorKind::TooLarge, name.as_str()));
         }
-        let _room = self.room.take(len).await;
-        let body = self.read(request.into_body(), len).await?;
-        let hash = blake3::hash(&body);
-        if hash != promised || wire::hash_in(&name).is_some_and(|named| named != *hash.as_bytes()) {
-            let what = format!("{name}: what arrived is not what its hash says");
-            return Err(Error::new(ErrorKind::Damaged, what));
-        }
+        let mut arriving = Arriving::new(request.into_body(), len, self.limits.idle);
+        let promised = Promised { name, len, hash: promised, quota };
         // Whoever is told that it is stored may be sure of it.
-        let service = self.clone();
-        self.with_store(move |store| service.usage.put(store, &name, &body, quota)).await?;
+        if len <= WHOLE_MAX || !self.put_in_pieces(&promised, &mut arriving).await? {
+            let _room = self.room.take(len).await;
+            let body = arriving.all().await?;
+            promised.keep(blake3::hash(&body))?;
+            let service = self.clone();
+            self.with_store(move |store| service.usage.put(store, &promised.name, &body, promised.quota))
+                .await?;
+        }
         Ok(done())
+    }
+
+    /// Puts what arrives piece by piece. Whether the store can; if not nothing was read.
+    async fn put_in_pieces(self: &Arc<Self>, promised: &Promised, arriving: &mut Arriving) -> Result<bool> {
+        let _room = self.room.take(DRAFT_BYTES).await;
+        let (service, begun) = (self.clone(), promised.clone());
+        let begun = aside(move || {
+            let store = service.store(false)?;
+            let coming = service.usage.promise(&*store, &begun.name, begun.len, begun.quota)?;
+            Ok(store.draft(&begun.name, begun.len)?.map(|draft| Half::new(store, draft, coming)))
+        });
+        let Some(mut half) = begun.await? else { return Ok(false) };
+        loop {
+            let piece = match arriving.piece(PIECE).await {
+                Ok(piece) => piece,
+                Err(e) => {
+                    half.leave().await;
+                    return Err(e);
+                }
+            };
+            if piece.is_empty() {
+                break;
+            }
+            // Only while there is something to do: nobody has a thread who makes others wait.
+            half = aside(move || half.add(&piece)).await?;
+        }
+        let promised = promised.clone();
+        aside(move || half.finish(&|hash| promised.keep(hash))).await?;
+        Ok(true)
     }
 
     async fn ranges(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer> {
@@ -361,25 +391,36 @@ impl Service {
     }
 
     /// The body of a request, of at most so many bytes.
-    async fn read(&self, mut body: Incoming, max: u64) -> Result<Vec<u8>> {
-        let failed = |why: String| Error::new(ErrorKind::Io, format!("the request broke off: {why}"));
-        let all = async {
-            let mut bytes = Vec::new();
-            loop {
-                let frame = timeout(self.limits.idle, body.frame()).await;
-                let frame = frame.map_err(|_| failed("nothing came for long".into()))?;
-                let Some(frame) = frame else { return Ok(bytes) };
-                let frame = frame.map_err(|e| failed(e.to_string()))?;
-                let Ok(data) = frame.into_data() else { continue };
-                if (bytes.len() + data.len()) as u64 > max {
-                    return Err(Error::new(ErrorKind::TooLarge, "the request"));
-                }
-                bytes.extend_from_slice(&data);
-            }
-        };
-        let longest = self.limits.idle + Duration::from_secs(max / wire::RATE_MIN);
-        timeout(longest, all).await.unwrap_or_else(|_| Err(failed("it took too long".into())))
+    async fn read(&self, body: Incoming, max: u64) -> Result<Vec<u8>> {
+        Arriving::new(body, max, self.limits.idle).all().await
     }
+}
+
+/// What is said of an object before it comes.
+#[derive(Clone)]
+struct Promised {
+    name: Name,
+    len: u64,
+    hash: blake3::Hash,
+    quota: Option<u64>,
+}
+
+impl Promised {
+    /// Whether it is what was said, by its hash.
+    fn keep(&self, hash: blake3::Hash) -> Result<()> {
+        let named = wire::hash_in(&self.name);
+        if hash != self.hash || named.is_some_and(|named| named != *hash.as_bytes()) {
+            let what = format!("{}: what arrived is not what its hash says", self.name);
+            return Err(Error::new(ErrorKind::Damaged, what));
+        }
+        Ok(())
+    }
+}
+
+/// Does what takes its time where that keeps nobody else waiting.
+pub async fn aside<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = spawn_blocking(act).await;
+    done.unwrap_or_else(|e| Err(Error::new(ErrorKind::Io, format!("the server failed: {e}"))))
 }
 
 /// What follows the version that is spoken here.
@@ -390,10 +431,6 @@ pub fn after_version(path: &str) -> Result<&str> {
         return Err(Error::new(ErrorKind::Foreign, what));
     }
     Ok(rest)
-}
-
-fn kib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// Where an answer is written that is sent while it is made.

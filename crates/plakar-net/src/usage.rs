@@ -1,7 +1,7 @@
 //! How many bytes a repository has, for those who may only make it so long.
 
 use plakar_store::{Error, ErrorKind, Name, Result, Store};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What is known of it. It is counted when it is needed, and kept up from then on; what others than this server put or
 /// delete shows when it is counted again, which is done before anybody is refused.
@@ -15,23 +15,57 @@ struct Known {
     coming: u64,
 }
 
+/// What the quota was found to have room for, until this is dropped.
+pub struct Coming {
+    usage: Arc<Usage>,
+    len: u64,
+}
+
+impl Coming {
+    /// It is stored now.
+    pub fn stored(self) {
+        if let Some(stored) = &mut self.usage.known().stored {
+            *stored += self.len;
+        }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.usage.known().coming -= self.len;
+    }
+}
+
 impl Usage {
     /// Puts an object, unless that would be more than `quota` allows.
-    pub fn put(&self, store: &dyn Store, name: &Name, bytes: &[u8], quota: Option<u64>) -> Result<()> {
-        let put = || store.put(name, &[bytes]).and_then(|()| store.barrier());
-        let len = bytes.len() as u64;
+    pub fn put(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        name: &Name,
+        bytes: &[u8],
+        quota: Option<u64>,
+    ) -> Result<()> {
+        let coming = self.promise(store, name, bytes.len() as u64, quota)?;
+        store.put(name, &[bytes])?;
+        store.barrier()?;
+        coming.stored();
+        Ok(())
+    }
+
+    /// Promises an object of so many bytes that it will not be more than `quota` allows.
+    pub fn promise(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        name: &Name,
+        len: u64,
+        quota: Option<u64>,
+    ) -> Result<Coming> {
         // What is there already takes no more room, whatever comes of putting it.
-        if store.len(name).is_ok() {
-            return put();
+        let len = if store.len(name).is_ok() { 0 } else { len };
+        if len > 0 {
+            self.reserve(store, name, len, quota)?;
         }
-        self.reserve(store, name, len, quota)?;
-        let done = put();
-        let mut known = self.known();
-        known.coming -= len;
-        if let (Ok(()), Some(stored)) = (&done, &mut known.stored) {
-            *stored += len;
-        }
-        done
+        Ok(Coming { usage: self.clone(), len })
     }
 
     /// Deletes an object.
@@ -86,7 +120,7 @@ mod tests {
 
     #[test]
     fn nobody_makes_it_longer_than_it_may_be() {
-        let (store, usage) = (MemoryStore::new(), Usage::default());
+        let (store, usage) = (MemoryStore::new(), Arc::new(Usage::default()));
         let name = |text| Name::new(text).unwrap();
         let put =
             |text, len, quota| usage.put(&store, &name(text), &vec![1; len], quota).map_err(|e| e.kind());
@@ -107,5 +141,14 @@ mod tests {
         store.delete(&name("a")).unwrap();
         assert_eq!(put("f", 60, Some(101)), Ok(()));
         assert_eq!(put("g", 1, Some(101)), Err(ErrorKind::Full));
+        // What is on its way counts until it is there, or will never be.
+        let promise = |text, len| usage.promise(&store, &name(text), len, Some(111)).map_err(|e| e.kind());
+        let coming = promise("g", 10).unwrap();
+        assert_eq!(promise("h", 1).map(drop), Err(ErrorKind::Full));
+        assert_eq!(promise("f", 60).map(drop), Ok(()), "it is there already");
+        drop(coming);
+        promise("g", 10).unwrap().stored();
+        assert_eq!(usage.known().stored, Some(111));
+        assert_eq!(usage.known().coming, 0);
     }
 }

@@ -216,6 +216,70 @@ fn others_than_this_machine_need_a_token() {
     world.fails(&format!("on {}/v2 ls", machine.url), 10, "this server speaks plakar's protocol v1");
 }
 
+/// The most memory that a process had, in MiB.
+fn peak_mib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() >> 10
+}
+
+#[test]
+fn what_comes_and_goes_is_not_held_in_memory() {
+    const CLIENTS: usize = 32;
+    const OBJECT: usize = 16 << 20;
+    let machine = Machine::start("");
+    client(&machine, "/home").ok("create -no-encryption");
+    let process = machine.running.as_ref().unwrap().id();
+    let bytes = noise(1, OBJECT);
+    let hash = blake3::hash(&bytes);
+    let ask = |method: &str, n: usize, headers: &str| {
+        let mut stream = TcpStream::connect(machine.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let head = format!(
+            "{method} /home/v1/objects/packs/ab/{n} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let all_are_here = std::sync::Barrier::new(CLIENTS);
+    std::thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let (all_are_here, bytes, ask) = (&all_are_here, &bytes, &ask);
+            scope.spawn(move || {
+                let said = format!("content-length: {OBJECT}\r\nplakar-blake3: {hash}\r\n");
+                let mut stream = ask("PUT", n, &said);
+                // Only a byte is missing of each, so all of them are on their way together.
+                stream.write_all(&bytes[..OBJECT - 1]).unwrap();
+                all_are_here.wait();
+                stream.write_all(&bytes[OBJECT - 1..]).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+            });
+        }
+    });
+    let put = peak_mib(process);
+    assert!(put < 128, "{put} MiB for {CLIENTS} objects of {} MiB", OBJECT >> 20);
+    std::thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let (all_are_here, bytes, ask) = (&all_are_here, &bytes, &ask);
+            scope.spawn(move || {
+                let mut stream = ask("GET", n, "");
+                let mut answer = vec![0; 100_000];
+                stream.read_exact(&mut answer).unwrap();
+                // Whoever has begun has yet to take the rest.
+                all_are_here.wait();
+                stream.read_to_end(&mut answer).unwrap();
+                let end = &answer[answer.len() - 64..];
+                assert!(answer.len() > OBJECT && end.windows(32).any(|some| *some == bytes[OBJECT - 32..]));
+            });
+        }
+    });
+    let got = peak_mib(process);
+    assert!(got < 128, "{got} MiB");
+    println!("{put} MiB, then {got} MiB");
+}
+
 #[test]
 fn a_quota_is_kept_and_nothing_is_lost() {
     let machine = Machine::start("-quota 1M");

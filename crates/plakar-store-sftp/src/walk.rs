@@ -39,7 +39,8 @@ pub fn read_folders(connection: &Connection, place: &Place, folders: &[String]) 
         path: place.path(name),
         handle: None,
         asked: 0,
-        ahead: 1,
+        // Most folders end with the answer after the first, which then comes together with it.
+        ahead: 2,
         at_end: false,
         told: 0,
         entries: Ok(Vec::new()),
@@ -80,6 +81,7 @@ fn advance(calls: &Calls, place: &Place, tag: usize, folder: &mut Folder, reply:
         folder.asked -= 1;
         match refusal::names(reply)? {
             Ok(Some(names)) => {
+                let is_first = folder.told == 0;
                 folder.told += names.len().max(1);
                 if folder.told > ENTRIES_MAX {
                     let what = format!("{}: a folder there has no end", place.location());
@@ -87,6 +89,10 @@ fn advance(calls: &Calls, place: &Place, tag: usize, folder: &mut Folder, reply:
                 }
                 if let Ok(entries) = &mut folder.entries {
                     entries.extend(names.into_iter().filter_map(|(name, is)| Some((entry_name(name)?, is))));
+                }
+                // Whether there is more is said by the next, which is on its way.
+                if is_first {
+                    return Ok(false);
                 }
                 folder.ahead = (folder.ahead * 2).min(AHEAD_MAX);
             }

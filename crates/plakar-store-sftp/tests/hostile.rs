@@ -7,7 +7,7 @@ use common::*;
 use plakar_store::{Bandwidth, ErrorKind, Patience, Range, ReadStore, Result, Store};
 use plakar_store_sftp::{Connect, Pipes, SftpStore};
 use std::io::{self, Write, pipe};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,37 @@ fn ask_all(store: &SftpStore) -> Vec<Result<()>> {
     ];
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     answers
+}
+
+/// Not a liar: one that answers nothing about a folder before it was asked twice, so that whoever waits for the first answer
+/// waits for ever. The names come then, and with them that there are no more.
+#[test]
+fn the_end_of_a_folder_is_asked_for_together_with_its_names() {
+    for full in [1, 2] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let ids = asked.clone();
+        let store = reach(HELLO, move |packet| {
+            if packet[0] != 12 {
+                return to_packet(packet, honest(packet));
+            }
+            let mut ids = ids.lock().unwrap();
+            ids.push(<[u8; 4]>::try_from(&packet[1..5]).unwrap());
+            if ids.len() % 2 == 1 {
+                return Vec::new();
+            }
+            let names = |n: usize| {
+                let entry = entry(&format!("x{n}"), &attributes(1000, FILE));
+                told(104, &[&1u32.to_be_bytes()[..], &entry].concat())
+            };
+            let said = |n: usize| if n < full { names(n) } else { status(1, "") };
+            let from = ids.len() - 2;
+            [answer(ids[from], &said(from)), answer(ids[from + 1], &said(from + 1))].concat()
+        });
+        let listed = names(&store.unwrap(), "log/");
+        assert_eq!(listed, (0..full).map(|n| format!("log/x{n}")).collect::<Vec<_>>());
+        let asked = asked.lock().unwrap().len();
+        assert_eq!(asked, if full == 1 { 2 } else { 6 }, "nothing is asked that may be answered already");
+    }
 }
 
 #[test]

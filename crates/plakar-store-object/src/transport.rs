@@ -73,7 +73,9 @@ impl Transport {
         let answer = loop {
             let before = moved.load(Relaxed);
             match timeout(self.idle, &mut answer).await {
-                Ok(answer) => break answer.map_err(|e| cut(said(&e)))?,
+                Ok(answer) => {
+                    break answer.map_err(|e| if is_stranger(&e) { refused(&e) } else { cut(said(&e)) })?;
+                }
                 Err(_) if moved.load(Relaxed) != before => {}
                 Err(_) => return Err(cut("there is no answer")),
             }
@@ -175,6 +177,27 @@ impl Asked {
         }
         Ok(wanted)
     }
+}
+
+/// Whether whoever is there could not show that it is who was meant. Asked again it shows the same.
+fn is_stranger(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(one) = error {
+        // What an error of the system holds is not among those that it came from.
+        let held = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if held.is_some_and(|held| is_stranger(held)) {
+            return true;
+        }
+        if matches!(one.downcast_ref::<rustls::Error>(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        error = one.source();
+    }
+    false
+}
+
+fn refused(error: &hyper_util::client::legacy::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, said(error))
 }
 
 /// An error with those that it came from, as far as they say more.

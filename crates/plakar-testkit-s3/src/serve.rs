@@ -17,10 +17,15 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Whom it knows,
 pub const ACCESS_KEY: &str = "AKTESTTESTTESTTEST";
@@ -30,6 +35,7 @@ pub const SECRET_KEY: &str = "a-secret-that-is-never-printed";
 /// A server that runs for as long as this is there.
 pub struct Server {
     runtime: Option<Runtime>,
+    scheme: &'static str,
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -39,6 +45,7 @@ struct Shared {
     plan: Plan,
     root: PathBuf,
     asked: Mutex<Vec<Asked>>,
+    connections: AtomicU64,
 }
 
 /// One request that came.
@@ -58,6 +65,23 @@ type Answer = Result<Response<Body>, io::Error>;
 impl Server {
     /// Serves the buckets in a folder, which there must be, at `http://127.0.0.1` and some port.
     pub fn start(root: &Path) -> Server {
+        Server::start_with(root, None)
+    }
+
+    /// The same at `https://localhost`. Also returns the certificate that it shows, as PEM, which is for that name only and
+    /// which nobody vouches for.
+    pub fn start_with_tls(root: &Path) -> (Server, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a plain name");
+        let key = made.signing_key.serialize_der();
+        let key = PrivateKeyDer::try_from(key).expect("it was just made");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions that it knows").with_no_client_auth();
+        let config = config.with_single_cert(vec![made.cert.der().clone()], key).expect("they fit");
+        (Server::start_with(root, Some(TlsAcceptor::from(Arc::new(config)))), made.cert.pem())
+    }
+
+    fn start_with(root: &Path, tls: Option<TlsAcceptor>) -> Server {
         let mut builder = S3ServiceBuilder::new(Buckets::new(root));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let shared = Shared {
@@ -65,13 +89,15 @@ impl Server {
             plan: Plan::default(),
             root: root.to_owned(),
             asked: Mutex::default(),
+            connections: AtomicU64::default(),
         };
         let shared = Arc::new(shared);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("it is bound");
-        runtime.spawn(accept(listener, shared.clone()));
-        Server { runtime: Some(runtime), address, shared }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        runtime.spawn(accept(listener, tls, shared.clone()));
+        Server { runtime: Some(runtime), scheme, address, shared }
     }
 
     /// Makes a bucket.
@@ -84,9 +110,19 @@ impl Server {
         self.shared.root.join(bucket)
     }
 
-    /// Its URL.
+    /// Its URL, by its address.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Its URL, by the name of this machine.
+    pub fn endpoint_by_name(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.address.port())
+    }
+
+    /// How many connections there were, those included that came to nothing.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// What is to happen to the next `times` requests of a method, or to all if that is empty.
@@ -118,18 +154,30 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let shared = shared.clone();
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        let (tls, shared) = (tls.clone(), shared.clone());
         tokio::spawn(async move {
-            let answer = service_fn(move |request| answer(shared.clone(), request));
-            let mut connection = hyper::server::conn::http1::Builder::new();
-            connection.timer(TokioTimer::new());
-            let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
+            match tls {
+                None => serve(stream, shared).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, shared).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let answer = service_fn(move |request| answer(shared.clone(), request));
+    let mut connection = hyper::server::conn::http1::Builder::new();
+    connection.timer(TokioTimer::new());
+    let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {

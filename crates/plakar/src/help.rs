@@ -21,13 +21,17 @@ Besides a folder, a database, or either of them on another machine, LOCATION may
   b2://BUCKET[/PREFIX]               Backblaze B2: -store-option bucket-id=ID
   webdavs://HOST[:PORT]/PATH         WebDAV by TLS; webdav:// on this machine
 
+What cleanup deletes takes space in B2 until a lifecycle rule of the bucket removes hidden versions, because files are only
+hidden there, and in a bucket of S3 that keeps versions until a rule there removes those that are not current.
+
 The bucket must be there. -store-option says what must be known besides: endpoint, region, path-style=yes|no, profile,
 anonymous=yes, checksum=md5|crc32c|none for S3; endpoint and account for Azure. Behind '?endpoint=' a name may say it itself.
 
 Credentials are never named. S3 has them from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE and ~/.aws, or the
 machine's own role, and AWS_REGION and AWS_ENDPOINT_URL besides; Azure from AZURE_STORAGE_ACCOUNT_NAME and _KEY or
 AZURE_STORAGE_SAS_TOKEN; Google from GOOGLE_APPLICATION_CREDENTIALS; B2 from B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY;
-WebDAV from PLAKAR_WEBDAV_USER and PLAKAR_WEBDAV_PASSWORD.
+WebDAV from PLAKAR_WEBDAV_USER and PLAKAR_WEBDAV_PASSWORD. A service must show a certificate that this system trusts, or one
+in the file that SSL_CERT_FILE names. Proxies, as HTTPS_PROXY would name one, are not used.
 
 Exit codes:
    0  all done
@@ -62,7 +66,8 @@ Exit codes:
 pub const CLEANUP: &str = "\
 Removed snapshots, and what pushes that never ended have stored, take space until it is given back here. Pushes, syncs
 and other cleanups may run meanwhile. Interrupted, it leaves a whole repository, and the next one goes on. What is needed
-and cannot be read stops it before anything is deleted.
+and cannot be read stops it before anything is deleted. In B2, and in buckets that keep versions, what is deleted is kept as
+an older version until a lifecycle rule of the bucket removes it.
 
 Exit codes:
    0  all done

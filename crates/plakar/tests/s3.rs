@@ -180,6 +180,47 @@ fn what_is_wrong_is_told_and_no_secret_is() {
 }
 
 #[test]
+fn a_service_is_believed_whose_certificate_somebody_vouches_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, certificate) = Server::start_with_tls(folder.path());
+    server.make_bucket("bucket");
+    let mut world = World::new()
+        .with("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .with("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .with("AWS_ENDPOINT_URL", &server.endpoint_by_name())
+        .with("PLAKAR_REPOSITORY", "s3://bucket/home");
+    // Nobody vouches for it: told at once, though what is cut off is tried again for a minute and more.
+    let refused = |world: &World, command: &str, why: &str| {
+        let (before, began) = (server.connections(), Instant::now());
+        let told = world.fails(command, 1, "invalid peer certificate").err;
+        assert!(told.contains(why) && told.contains("s3://bucket/home"), "{told}");
+        let (tries, took) = (server.connections() - before, began.elapsed());
+        assert!((1..=3).contains(&tries) && took < Duration::from_secs(30), "{tries} in {took:?}");
+    };
+    for command in ["create -no-encryption", "ls"] {
+        refused(&world, command, "UnknownIssuer");
+    }
+    world.write("certificate.pem", &certificate);
+    world.set("SSL_CERT_FILE", &world.text("work/certificate.pem"));
+    world.ok("create -no-encryption");
+    world.write("data/f", noise(1, 300_000));
+    world.ok("push data");
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    assert_eq!(world.ok("check"), "");
+    // It is somebody else by that name.
+    world.set("AWS_ENDPOINT_URL", &server.endpoint());
+    server.asked();
+    for command in ["ls", "push data", "create -no-encryption"] {
+        refused(&world, command, "not valid for name");
+    }
+    assert_eq!(server.asked(), [""; 0], "it was sent nothing");
+    world.set("AWS_ENDPOINT_URL", &server.endpoint_by_name());
+    assert_eq!(world.ok("ls").lines().count(), 1);
+    world.unset("SSL_CERT_FILE");
+    refused(&world, "ls", "UnknownIssuer");
+}
+
+#[test]
 fn a_configuration_says_where_each_service_is() {
     let (one, two) = (Cloud::new(), Cloud::new());
     let mut world = one.client("@one");

@@ -97,14 +97,25 @@ fn every_path_named_is_there() {
 
 #[test]
 fn every_test_named_is_there() {
-    let text = read("docs/safety.md");
-    let (_, table) = text.split_once("## Mistakes that others made").expect("the table of tests");
     let sources: String = files("crates", &has_extension("rs")).iter().map(read).collect();
-    let named = spans(table);
-    assert!(named.len() > 40, "only {} tests were recognised", named.len());
-    for name in named {
-        assert!(sources.contains(&format!("fn {name}(")), "docs/safety.md: there is no test {name}");
-    }
+    let look_up = |document: &str, named: BTreeSet<&str>, least: usize| {
+        assert!(named.len() > least, "{document}: only {} tests were recognised", named.len());
+        for name in named {
+            assert!(sources.contains(&format!("fn {name}(")), "{document}: there is no test {name}");
+        }
+    };
+    let safety = read("docs/safety.md");
+    let (_, table) = safety.split_once("## Mistakes that others made").expect("the table of tests");
+    look_up("docs/safety.md", spans(table).into_iter().collect(), 40);
+    // There, in the last column; what has none is said to be missing, or that it has none.
+    let features = read("docs/features.md");
+    let last =
+        features.lines().filter_map(|row| row.strip_suffix(" |")?.rsplit_once("| ").map(|(_, last)| last));
+    look_up(
+        "docs/features.md",
+        last.filter_map(|last| last.strip_prefix('`')?.strip_suffix('`')).collect(),
+        35,
+    );
 }
 
 /// The anchors of a document: its headings as they are made into links.

@@ -412,7 +412,8 @@ fn what_was_pushed_is_pulled() {
     let world = encrypted();
     world.write("d/sub/f", "content".repeat(1000));
     world.write("d/g", "more");
-    world.ok("push d");
+    // Without an argument it is where one stands.
+    world.shell("cd d && plakar push").succeeded();
     let d = world.text("work/d");
     world.ok("pull -path whole :");
     world.ok(&format!("pull -rebase -path rebased :{d}"));

@@ -7,11 +7,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use plakar_store::Tries;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{timeout, timeout_at};
@@ -50,14 +51,14 @@ impl Link {
         self.connect.peer()
     }
 
-    /// Sends a request, over the connection that there is, or a new one, over which something must have come from the other
-    /// side by `deadline`. After an error it may have been answered or not.
+    /// Sends a request, over the connection that there is, or a new one. Over one that is not the first, something must have
+    /// come from the other side by the deadline of the attempt. After an error it may have been answered or not.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
-        deadline: Option<Instant>,
+        tries: &Tries<'_>,
     ) -> Result<Response<Incoming>, String> {
-        let (number, mut sender) = self.sender(deadline).await?;
+        let (number, mut sender) = self.sender(tries).await?;
         let answer = sender.send_request(request).await;
         if answer.is_err() {
             let mut open = self.open.lock().await;
@@ -74,7 +75,7 @@ impl Link {
         (WINDOWS.0.min(most), WINDOWS.1.min(most))
     }
 
-    async fn sender(&self, deadline: Option<Instant>) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
+    async fn sender(&self, tries: &Tries<'_>) -> Result<(u64, SendRequest<Full<Bytes>>), String> {
         // Held while connecting: one connection is enough for all.
         let mut open = self.open.lock().await;
         if let (number, Some(sender)) = &*open
@@ -87,9 +88,10 @@ impl Link {
         let stream = Heard { stream, heard: heard.clone() };
         let greeted = timeout(GREETING_MAX, greet(stream, self.windows())).await;
         let sender = greeted.unwrap_or_else(|_| Err("it does not answer".into()))?;
-        if let Some(deadline) = deadline {
-            // A server says something as soon as it is spoken to. Without a deadline nobody minds waiting, somebody who is
+        if open.0 > 0 || tries.failed() {
+            // A server says something as soon as it is spoken to. The first time nobody minds waiting, somebody who is
             // asked for a passphrase by ssh least of all.
+            let deadline = tries.deadline();
             let heard = timeout_at(deadline.into(), heard.notified()).await;
             heard.map_err(|_| "it does not answer".to_owned())?;
         }

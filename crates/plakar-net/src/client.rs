@@ -142,9 +142,7 @@ impl NetStore {
         let idle = self.patience.idle;
         // That the other side is there at all is seen by its pings.
         let longest = idle + Duration::from_secs(len / wire::RATE_MIN);
-        let answer = self
-            .runtime
-            .block_on(async { timeout(longest, self.link.send(request, tries)).await });
+        let answer = self.runtime.block_on(async { timeout(longest, self.link.send(request, tries)).await });
         let answer = answer.map_err(|_| "there is no answer".to_owned())??;
         let (head, body) = answer.into_parts();
         let mut body = Answered::new(body, self.runtime.handle().clone(), idle);

@@ -3,8 +3,8 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CLEANUP, CLONE, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, SERVER,
-    SYNC, UNDELETE,
+    ABOUT, ADOPT, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR,
+    SERVER, SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -182,6 +182,12 @@ pub enum Command {
     /// Give whoever runs this over ssh access to the repository
     #[command(after_help = EXIT_CODES)]
     Stdio,
+    /// Print what a shell reads so that it completes command lines
+    #[command(after_help = COMPLETION)]
+    Completion(Completion),
+    /// Write the manual pages into a folder
+    #[command(after_help = EXIT_CODES)]
+    Man(Man),
     /// Print the version
     #[command(after_help = EXIT_CODES)]
     Version,
@@ -625,6 +631,37 @@ pub struct NewToken {
     /// What to call it
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// `completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// Which shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+    /// Print what the last of these words may become
+    #[arg(long, hide = true)]
+    pub of: bool,
+    /// What was typed so far, without the program's name.
+    #[arg(hide = true, last = true)]
+    pub words: Vec<OsString>,
+}
+
+/// Shells that can be told what may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Where to; it is made if it is not there
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// The tree of commands, ready to be looked at.

@@ -62,6 +62,19 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `completion`.
+pub const COMPLETION: &str = "\
+  plakar completion bash >~/.local/share/bash-completion/completions/plakar
+  plakar completion zsh >~/.zsh/functions/_plakar          a folder of fpath, before compinit
+  plakar completion fish >~/.config/fish/completions/plakar.fish
+
+Commands, flags, their values, and the names of the configuration are completed; what else, is left to the shell.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood";
+
 /// Below the help of `cleanup`.
 pub const CLEANUP: &str = "\
 Removed snapshots, and what pushes that never ended have stored, take space until it is given back here. Pushes, syncs

@@ -7,6 +7,7 @@
 mod args;
 mod argv;
 mod commands;
+mod complete;
 mod config;
 mod context;
 mod exit;
@@ -125,6 +126,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Config { command } => commands::config::run(context, command),
         Command::Server(args) => commands::server::run(context, args),
         Command::Stdio => commands::stdio::run(context),
+        Command::Completion(args) => commands::completion::run(context, args),
+        Command::Man(args) => commands::man::run(args),
         Command::Version => commands::version::run(context),
     }
 }

@@ -112,8 +112,31 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     let expected = [
-        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "keep", "prune", "undelete", "cleanup",
-        "clone", "sync", "heal", "repair", "status", "adopt", "key", "config", "server", "stdio", "version",
+        "create",
+        "push",
+        "ls",
+        "pull",
+        "cat",
+        "info",
+        "check",
+        "rm",
+        "keep",
+        "prune",
+        "undelete",
+        "cleanup",
+        "clone",
+        "sync",
+        "heal",
+        "repair",
+        "status",
+        "adopt",
+        "key",
+        "config",
+        "server",
+        "stdio",
+        "completion",
+        "man",
+        "version",
         "help",
     ];
     assert_eq!(commands, expected);

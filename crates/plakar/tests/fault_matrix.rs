@@ -34,7 +34,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 }
 
 /// What only reads.
-const READING: [Row; 19] = [
+const READING: [Row; 21] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -54,6 +54,8 @@ const READING: [Row; 19] = [
     row("server token ls", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     // It gives access to bytes, whatever they are, and here nobody asks for any.
     row("stdio", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
+    row("completion bash", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
+    row("man pages", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     row("version", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     row("help", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
 ];

@@ -54,6 +54,13 @@ pub struct Config {
     pub sources: BTreeMap<String, Source>,
 }
 
+impl Config {
+    /// All names there are, as they are typed.
+    pub fn names(&self) -> Vec<String> {
+        self.repositories.keys().chain(self.sources.keys()).map(|name| format!("@{name}")).collect()
+    }
+}
+
 /// A repository that has a name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repository {

@@ -5,7 +5,7 @@
 //! fails, and so does one that is listed and noticed. The numbers of cases are asserted, so that none vanishes.
 
 use plakar_engine::block::ItemId;
-use plakar_engine::check::{CheckOptions, check};
+use plakar_engine::check::{CheckOptions, Reads, check};
 use plakar_engine::id::{ObjectHash, SessionId, WriterId};
 use plakar_engine::index::segment::Author;
 use plakar_engine::log::fact::{Fact, SegmentRef};
@@ -453,7 +453,7 @@ impl World {
                 let repo = open(store.clone()).unwrap_or_else(|e| panic!("{case}: {e}"));
                 let snapshots = repo.state().snapshots();
                 let new = *snapshots.iter().find(|s| s.row.uuid == pushed.row.uuid).expect(&case);
-                let options = CheckOptions { fast: false, workers: 1 };
+                let options = CheckOptions { reads: Reads::All, workers: 1 };
                 let mut told = Vec::new();
                 let mut problem = |what: &str| told.push(what.to_owned());
                 let never = AtomicBool::new(false);

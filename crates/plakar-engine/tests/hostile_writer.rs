@@ -3,7 +3,7 @@
 //! and the honest snapshot next to it is restored, checked and synced.
 
 use plakar_engine::block::Compression;
-use plakar_engine::check::{CheckOptions, check};
+use plakar_engine::check::{CheckOptions, Reads, check};
 use plakar_engine::cleanup::{CleanupObserver, CleanupOptions, Estimate, cleanup};
 use plakar_engine::crypto::seal::Sealer;
 use plakar_engine::heal::{HealObserver, heal};
@@ -116,7 +116,7 @@ impl Scene {
         let repo = reopened();
         let snapshots = repo.state().snapshots();
         let honest = *snapshots.iter().find(|s| s.row.uuid == self.honest.uuid).expect(what);
-        let options = CheckOptions { fast: false, workers: 1 };
+        let options = CheckOptions { reads: Reads::All, workers: 1 };
         let (mut said, only) = (Vec::new(), [(honest, Vec::new())]);
         check(&repo, &only, &options, &mut |told| said.push(told.to_owned()), &mut |_| {}, &never).unwrap();
         assert_eq!(said, Vec::<String>::new(), "{what}");

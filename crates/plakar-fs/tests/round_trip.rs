@@ -1,6 +1,6 @@
 //! What was pushed comes back: through a repository in a folder, from the file system and into it.
 
-use plakar_engine::check::{CheckOptions, check};
+use plakar_engine::check::{CheckOptions, Reads, check};
 use plakar_engine::crypto::slot::Cost;
 use plakar_engine::id::WriterId;
 use plakar_engine::index::segment::Author;
@@ -82,7 +82,7 @@ fn push_tree(store: &Arc<dyn Store>, passphrase: Option<&[u8]>, tree: &Path, hin
 }
 
 fn checked(repo: &Repository) -> u64 {
-    let options = CheckOptions { fast: false, workers: 2 };
+    let options = CheckOptions { reads: Reads::All, workers: 2 };
     let report = check(repo, &[], &options, &mut |e| println!("{e}"), &mut |_| {}, &AtomicBool::new(false));
     report.unwrap().damaged
 }

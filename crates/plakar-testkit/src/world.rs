@@ -1,7 +1,7 @@
 //! Repositories in any store: made, opened, pushed to, checked, and restored into memory.
 
 use crate::source::{Node, Path, Reading, Tree, What};
-use plakar_engine::check::{CheckOptions, CheckReport, check};
+use plakar_engine::check::{CheckOptions, CheckReport, Reads, check};
 use plakar_engine::chunker::{ChunkerKind, ChunkerParams};
 use plakar_engine::crypto::slot::Cost;
 use plakar_engine::id::{ChunkId, NodeId, WriterId};
@@ -199,7 +199,7 @@ pub fn push(store: &Arc<dyn Store>, tree: &Tree, pushing: &Pushing) -> Outcome {
 /// Checks everything; returns the report and what it said.
 pub fn check_all(repo: &Repository, fast: bool) -> Result<(CheckReport, Vec<String>)> {
     let mut said = Vec::new();
-    let options = CheckOptions { fast, workers: 1 };
+    let options = CheckOptions { reads: if fast { Reads::Nothing } else { Reads::All }, workers: 1 };
     let never = AtomicBool::new(false);
     let report = check(repo, &[], &options, &mut |what| said.push(what.to_owned()), &mut |_| {}, &never)?;
     assert_eq!(report.damaged, said.len() as u64);

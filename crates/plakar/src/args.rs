@@ -3,8 +3,8 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR,
-    SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH,
+    REPAIR, SERVER, SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -120,7 +120,7 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Info(Info),
     /// Prove that what is stored can be restored
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = CHECK)]
     Check(Check),
     /// Remove snapshots
     #[command(after_help = EXIT_CODES)]
@@ -333,6 +333,9 @@ pub struct Check {
     /// Prove that everything is there, without reading file contents
     #[arg(long)]
     pub fast: bool,
+    /// Prove that everything is there, and read this share of what is stored: what was not read for longest, as in 5%
+    #[arg(long, value_name = "SHARE", value_parser = units::share, conflicts_with_all = ["fast", "references"])]
+    pub sample: Option<f64>,
     /// First get back from this repository what is lost; may be repeated
     #[arg(long = "heal-from", value_name = "REPOSITORY", action = clap::ArgAction::Append)]
     pub heal_from: Vec<OsString>,

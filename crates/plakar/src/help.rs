@@ -75,6 +75,24 @@ Exit codes:
    1  failed
    2  not understood";
 
+/// Below the help of `check`.
+pub const CHECK: &str = "\
+  plakar check                       everything: every byte that is stored
+  plakar check -fast                 that everything is there
+  plakar check -sample 5%            the same, and a twentieth of the bytes; the next time the next twentieth
+  plakar check 3a5769ff:/etc         what is beneath a path
+
+Samples go through the packs in turn, and this machine remembers how far they have come: 'check -sample 5%' once a day reads
+all within three weeks, and '-verbose' tells since when each pack was read.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `cleanup`.
 pub const CLEANUP: &str = "\
 Removed snapshots, and what pushes that never ended have stored, take space until it is given back here. Pushes, syncs

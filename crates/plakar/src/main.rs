@@ -29,6 +29,7 @@ mod pins;
 mod refs;
 mod repo;
 mod room;
+mod samples;
 mod served;
 mod several;
 mod sftp;

@@ -69,6 +69,17 @@ pub fn patience(typed: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(secs as u64))
 }
 
+/// A share: `5%`, from a little more than nothing to all. Returns it as a part of 1.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn share(typed: &str) -> Result<f64, String> {
+    let percent = split(typed).filter(|(number, unit)| *unit == "%" && *number > 0.0 && *number <= 100.0);
+    percent
+        .map(|(number, _)| number / 100.0)
+        .ok_or_else(|| format!("{typed:?} is no share: write 5% or 100%"))
+}
+
 /// The number at the beginning, and what follows.
 fn split(typed: &str) -> Option<(f64, &str)> {
     let end = typed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(typed.len());

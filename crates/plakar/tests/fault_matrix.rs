@@ -34,7 +34,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 }
 
 /// What only reads.
-const READING: [Row; 21] = [
+const READING: [Row; 22] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -44,6 +44,7 @@ const READING: [Row; 21] = [
     row("info ID", "4 10 4 4 1 0 4 0 | 4 4 4 4 1 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("check", "4 10 4 4 4 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 4"),
     row("check -fast", "4 10 4 4 4 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 4"),
+    row("check -sample 100%", "4 10 4 4 4 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 4"),
     row("cleanup -dry-run", "4 10 4 4 4 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("sync -dry-run with other", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("repair -dry-run", "4 10 4 4 0 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 1"),

@@ -35,10 +35,40 @@ use walk::Walk;
 /// How thorough a check is.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckOptions {
-    /// Only proves that everything is there, not that its bytes are right.
-    pub fast: bool,
+    /// Of which packs the bytes are proven.
+    pub reads: Reads,
     /// How many threads read.
     pub workers: usize,
+}
+
+/// Of which packs a check proves the bytes. That everything is there is proven in any case.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reads {
+    /// Of none.
+    Nothing,
+    /// Of a share of them, at least of one: those that follow in the order of their names, and after the last the first. So
+    /// checks that follow each other read all.
+    Some {
+        /// More than 0, at most 1.
+        share: f64,
+        /// The last that was read before.
+        after: Option<ObjectHash>,
+    },
+    /// Of all.
+    All,
+}
+
+/// Packs whose bytes a check has read, when it was not to read all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// How many,
+    pub packs: u64,
+    /// of so many.
+    pub of: u64,
+    /// The last of them.
+    pub last: ObjectHash,
+    /// Whether the last of all packs was among them: all were read since the first was.
+    pub reached_end: bool,
 }
 
 /// What a check looked at.
@@ -56,6 +86,8 @@ pub struct CheckReport {
     pub bytes: u64,
     /// Problems that were reported.
     pub damaged: u64,
+    /// Which packs were read, when only some were to be; `None` if there are none.
+    pub sampled: Option<Sampled>,
 }
 
 /// Checks snapshots, each with a path inside it (empty = whole); all visible ones, and all packs, when the list is
@@ -82,18 +114,22 @@ pub fn check(
         repo.damaged().iter().for_each(|what| problem(what));
         repo.lost_sessions().iter().for_each(|what| problem(what));
     }
-    let verified = if whole && !options.fast {
+    let mut packs = if whole { packs::counting(repo) } else { Vec::new() };
+    if let Reads::Some { share, after } = options.reads {
+        (packs, report.sampled) = sample(packs, share, after);
+    }
+    let verified = if whole && options.reads != Reads::Nothing {
         segments(repo)?.iter().for_each(|(_, what)| problem(what));
-        packs::verify(repo, options.workers, &mut problem, progress, interrupted)?
+        packs::verify(repo, &packs, options.workers, &mut problem, progress, interrupted)?
     } else {
         Verified::default()
     };
     report.bytes = verified.bytes;
     let reader = Reader::new(repo, crate::read::CACHE_BYTES_DEFAULT);
-    let proof = match (options.fast, whole) {
-        (true, _) => walk::Proof::Presence,
-        (false, true) => walk::Proof::Seen(&verified),
-        (false, false) => walk::Proof::Reading,
+    let proof = match (options.reads, whole) {
+        (Reads::All, true) => walk::Proof::Seen(&verified),
+        (Reads::All, false) => walk::Proof::Reading,
+        _ => walk::Proof::Presence,
     };
     let snapshots = repo.state().snapshots();
     let all: Vec<_> = snapshots.into_iter().map(|snapshot| (snapshot, Vec::new())).collect();
@@ -136,6 +172,26 @@ pub fn check(
     Ok(report)
 }
 
+/// The share of `packs`, which are sorted, that comes after `after`.
+fn sample(
+    mut packs: Vec<ObjectHash>,
+    share: f64,
+    after: Option<ObjectHash>,
+) -> (Vec<ObjectHash>, Option<Sampled>) {
+    let of = packs.len();
+    let count = ((of as f64 * share).ceil() as usize).clamp(1, of.max(1));
+    let first = after.map_or(0, |after| packs.partition_point(|pack| *pack <= after)) % of.max(1);
+    packs.rotate_left(first);
+    packs.truncate(count);
+    let sampled = packs.last().map(|last| Sampled {
+        packs: packs.len() as u64,
+        of: of as u64,
+        last: *last,
+        reached_end: first + count >= of,
+    });
+    (packs, sampled)
+}
+
 /// Whether a snapshot is visible no more. If that cannot be found out, it is not.
 fn is_gone(repo: &Repository, snapshot: &Snapshot<'_>) -> bool {
     let now = repo.base().clone().open();
@@ -176,5 +232,34 @@ pub(crate) fn hash_object(repo: &Repository, name: &plakar_store::Name, hash: &O
         Ok(())
     } else {
         Err(Error::damaged(name, "its bytes do not hash to its name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_follow_each_other_until_all_were_read_whatever_comes_and_goes() {
+        let pack = |n: u8| ObjectHash([n; 32]);
+        let mut packs: Vec<_> = (0..10).map(|n| pack(n * 10)).collect();
+        let (mut after, mut read) = (None, Vec::new());
+        for round in 0..4 {
+            let (some, sampled) = sample(packs.clone(), 0.25, after);
+            let sampled = sampled.unwrap();
+            assert_eq!((some.len(), sampled.packs), (3, 3));
+            assert_eq!(sampled.reached_end, round == 3, "round {round}");
+            read.extend(some);
+            after = Some(sampled.last);
+            // One goes, which was the last, and one comes where it was already.
+            packs.retain(|one| *one != sampled.last || round > 0);
+            packs.push(pack(5 + round));
+            packs.sort();
+        }
+        assert!(packs.iter().filter(|one| one.0[0] % 10 == 0).all(|one| read.contains(one)), "{read:?}");
+        let (some, sampled) = sample(vec![pack(1), pack(2)], 1.0, Some(pack(9)));
+        assert_eq!((some, sampled.unwrap().reached_end), (vec![pack(1), pack(2)], true));
+        assert_eq!(sample(vec![pack(1)], 1e-9, Some(pack(1))).0, [pack(1)]);
+        assert_eq!(sample(Vec::new(), 0.5, None), (Vec::new(), None));
     }
 }

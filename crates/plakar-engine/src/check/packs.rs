@@ -37,18 +37,23 @@ impl Verified {
     }
 }
 
-/// Reads every pack that is announced and not dead.
+/// Every pack that is announced and not dead, sorted.
+pub fn counting(repo: &Repository) -> Vec<ObjectHash> {
+    let mut packs: Vec<ObjectHash> = repo.state().view.announced_packs().collect();
+    packs.sort_unstable();
+    packs
+}
+
+/// Reads these packs.
 pub fn verify(
     repo: &Repository,
+    packs: &[ObjectHash],
     workers: usize,
     problem: &mut dyn FnMut(&str),
     progress: &mut dyn FnMut(u64),
     interrupted: &AtomicBool,
 ) -> Result<Verified> {
-    let view = &repo.state().view;
-    let mut packs: Vec<ObjectHash> = view.announced_packs().filter(|pack| !view.dead(*pack)).collect();
-    packs.sort_unstable();
-    let Examined { items, bytes, mut damage } = examine(repo, &packs, true, workers, progress, interrupted)?;
+    let Examined { items, bytes, mut damage } = examine(repo, packs, true, workers, progress, interrupted)?;
     if !damage.broken.is_empty() {
         // Whoever took a pack away has declared it dead before.
         let now = repo.base().clone().open()?;

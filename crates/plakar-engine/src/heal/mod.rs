@@ -92,6 +92,7 @@ pub fn heal(
     let mut told = Vec::new();
     let verified = packs::verify(
         &repo,
+        &packs::counting(&repo),
         options.workers,
         &mut |what| told.push(what.to_owned()),
         &mut |bytes| observer.progress(bytes, 0),

@@ -24,7 +24,7 @@ mod cover;
 mod listing;
 mod survey;
 
-use crate::check::{CheckOptions, check};
+use crate::check::{CheckOptions, Reads, check};
 use crate::error::{Error, Result};
 use crate::id::ObjectHash;
 use crate::index::segment::Author;
@@ -194,7 +194,7 @@ struct Walked {
 
 /// Walks all that is visible; everything that is wrong is told in a sentence.
 fn walk(repo: &Repository, tell: &mut dyn FnMut(&str), interrupted: &AtomicBool) -> Result<Walked> {
-    let options = CheckOptions { fast: true, workers: 1 };
+    let options = CheckOptions { reads: Reads::Nothing, workers: 1 };
     let wrong = check(repo, &[], &options, tell, &mut |_| {}, interrupted)?.damaged;
     // The others are about a snapshot.
     let of_log = repo.damaged().len() + repo.state().view.ended_without_beginning().count();

@@ -10,7 +10,7 @@ use crate::output::Data;
 use crate::refs::Reference;
 use crate::repo::Purpose;
 use crate::{refs, repo};
-use plakar_engine::check::{CheckOptions, check};
+use plakar_engine::check::{CheckOptions, Reads, Sampled, check};
 use plakar_engine::log::state::Snapshot;
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
 use plakar_engine::repository::Repository;
@@ -63,9 +63,16 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
         }
         what.push((reference.snapshot, reference.path().to_vec()));
     }
-    let options = CheckOptions { fast: args.fast, workers: context.workers };
+    let replica = repository.base().replica().id;
+    let samples = context.local.samples(replica);
+    let reads = match args.sample {
+        Some(share) => Reads::Some { share, after: samples.after() },
+        None if args.fast => Reads::Nothing,
+        None => Reads::All,
+    };
+    let options = CheckOptions { reads, workers: context.workers };
     let interrupted = interruption()?;
-    let mut proofs = Proofs::of(&repository, &references, args.fast);
+    let mut proofs = Proofs::of(&repository, &references, reads == Reads::All);
     let began = now().secs;
     let mut progress = output.progress();
     let report = check(
@@ -81,6 +88,11 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
     )?;
     drop(progress);
     proofs.remember(context, &repository, began);
+    let samples = report.sampled.map(|sampled| samples.with(&sampled, began));
+    if let Some(samples) = &samples {
+        context.local.remember_samples(replica, samples, output);
+    }
+    let all_since = samples.and_then(|samples| samples.all_since());
     if output.json {
         data.json(&json!({
             "snapshots": report.snapshots,
@@ -89,6 +101,9 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
             "chunks": report.chunks,
             "bytes": report.bytes,
             "damaged": report.damaged + if whole { 0 } else { repository.damaged().len() as u64 },
+            "packs_read": report.sampled.map(|sampled| sampled.packs),
+            "packs": report.sampled.map(|sampled| sampled.of),
+            "all_packs_read_since": all_since.map(format::time),
         }))?;
     }
     data.end()?;
@@ -99,6 +114,10 @@ pub fn run(context: &Context, args: &Check) -> Result<Code> {
         report.files,
         format::size(report.bytes)
     ));
+    if let Some(Sampled { packs, of, .. }) = report.sampled {
+        let since = all_since.map(|secs| format!("; each was read since {}", format::time(secs)));
+        output.note(&format!("read {packs} of {of} packs{}", since.unwrap_or_default()));
+    }
     match unhealed {
         _ if report.damaged > 0 => Ok(Code::Damage),
         Some(failure) => Err(failure),
@@ -114,13 +133,13 @@ struct Proofs {
 }
 
 impl Proofs {
-    fn of(repository: &Repository, references: &[Reference<'_>], fast: bool) -> Proofs {
+    fn of(repository: &Repository, references: &[Reference<'_>], reads_all: bool) -> Proofs {
         let identified = identified(repository);
         let whole = |snapshot: &Snapshot<'_>| {
             let is_meant = |r: &Reference<'_>| r.snapshot.session == snapshot.session && r.path().is_empty();
             references.is_empty() || references.iter().any(is_meant)
         };
-        let proven = identified.iter().filter(|(_, snapshot)| !fast && whole(snapshot));
+        let proven = identified.iter().filter(|(_, snapshot)| reads_all && whole(snapshot));
         Proofs {
             proven: proven.map(|(i, s)| (i.clone(), format!("{}:", s.row.uuid_text()))).collect(),
             all: identified.iter().map(|(identity, _)| identity.clone()).collect(),

@@ -4,7 +4,7 @@
 
 use crate::help::{
     ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH,
-    REPAIR, SERVER, SYNC, UNDELETE,
+    REPAIR, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -182,6 +182,9 @@ pub enum Command {
     /// Give whoever runs this over ssh access to the repository
     #[command(after_help = EXIT_CODES)]
     Stdio,
+    /// Print what makes systemd or cron push the sources of the configuration
+    #[command(after_help = SCHEDULE)]
+    Schedule(Schedule),
     /// Print what a shell reads so that it completes command lines
     #[command(after_help = COMPLETION)]
     Completion(Completion),
@@ -634,6 +637,29 @@ pub struct NewToken {
     /// What to call it
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// `schedule`.
+#[derive(Debug, Args)]
+pub struct Schedule {
+    /// Lines of a crontab, not units of systemd
+    #[arg(long)]
+    pub crontab: bool,
+    /// How often sources are pushed
+    #[arg(long, value_enum, default_value_t = Every::Daily, value_name = "HOW OFTEN")]
+    pub every: Every,
+    /// The sources; without, all
+    #[arg(value_name = "@SOURCE")]
+    pub sources: Vec<String>,
+}
+
+/// How often something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum Every {
+    Hourly,
+    Daily,
+    Weekly,
 }
 
 /// `completion`.

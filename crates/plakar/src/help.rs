@@ -62,6 +62,21 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `schedule`.
+pub const SCHEDULE: &str = "\
+  plakar schedule                        units of systemd, each below the name of its file
+  plakar schedule -crontab | crontab -   lines of a crontab, in the place of those there are
+  plakar on @nas schedule -every hourly @home
+
+Each source is pushed; what is stored is checked each day, 5% of it byte by byte; and a cleanup gives space back each week.
+Removing old snapshots is left to whoever decides what is old: 'plakar help prune'. Nothing is written and nothing is
+run. What is to happen when a push fails, such as telling a service that watches over it, a source's 'after' does.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood";
+
 /// Below the help of `completion`.
 pub const COMPLETION: &str = "\
   plakar completion bash >~/.local/share/bash-completion/completions/plakar

@@ -34,7 +34,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 }
 
 /// What only reads.
-const READING: [Row; 22] = [
+const READING: [Row; 23] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -55,6 +55,7 @@ const READING: [Row; 22] = [
     row("server token ls", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     // It gives access to bytes, whatever they are, and here nobody asks for any.
     row("stdio", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
+    row("schedule", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("completion bash", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     row("man pages", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),
     row("version", "0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0"),

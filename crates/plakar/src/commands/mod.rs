@@ -19,6 +19,7 @@ pub mod pull;
 pub mod push;
 pub mod repair;
 pub mod rm;
+pub mod schedule;
 pub mod server;
 pub mod status;
 pub mod stdio;

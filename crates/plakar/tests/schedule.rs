@@ -47,14 +47,23 @@ fn systemd_takes_the_units() {
     let expected: Vec<_> =
         jobs.iter().flat_map(|job| ["service", "timer"].map(|kind| format!("plakar-{job}.{kind}"))).collect();
     assert_eq!(names, expected);
+    let verified = |name: &str, text: &str| {
+        let file = world.path("work").join(name);
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new("systemd-analyze");
+        command.env("XDG_RUNTIME_DIR", world.path("work")).args(["verify", "--man=no", "--user"]).arg(file);
+        let done = command.output().unwrap();
+        (done.status.success(), String::from_utf8(done.stderr).unwrap())
+    };
+    // The services first, which the timers start.
     for (name, text) in &files {
-        fs::write(world.path("work").join(name), text).unwrap();
+        assert_eq!(verified(name, text), (true, String::new()), "{name}: {text}");
     }
-    let files = names.iter().map(|name| world.path("work").join(name));
-    let done =
-        Command::new("systemd-analyze").args(["verify", "--man=no", "--user"]).args(files).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(!said.contains("plakar-") && !said.contains("rror"), "{said}");
+    for (right, wrong) in [("Type=oneshot", "Type=once"), ("ExecStart=\"/", "ExecStart=\"")] {
+        let text = files["plakar-check.service"].replace(right, wrong);
+        let (ended_well, said) = verified("plakar-check.service", &text);
+        assert!(!ended_well || !said.is_empty(), "it finds what is wrong");
+    }
 }
 
 #[test]

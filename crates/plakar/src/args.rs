@@ -3,8 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH,
-    REPAIR, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::tags;
 use crate::units;
@@ -123,7 +122,7 @@ pub enum Command {
     #[command(after_help = CHECK)]
     Check(Check),
     /// Remove snapshots
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = RM)]
     Rm(Rm),
     /// Remove all snapshots but the newest
     #[command(after_help = EXIT_CODES)]
@@ -353,6 +352,9 @@ pub struct Check {
 /// `rm`.
 #[derive(Debug, Args)]
 pub struct Rm {
+    /// Take names that are other snapshots when there are more of them, as 'latest'
+    #[arg(long)]
+    pub by_name: bool,
     /// The snapshots to remove
     #[arg(value_name = "SNAPSHOT")]
     pub references: Vec<OsString>,

@@ -202,7 +202,7 @@ Exit codes:
 /// Below the help of `sync`.
 pub const SYNC: &str = "\
 Without a direction, or with 'to', snapshots go to the repositories; with 'from' they come from them; with 'with' they
-go both ways, until all have the same. SNAPSHOT is the beginning of a snapshot's ID; without one, all are meant. A
+go both ways, until all have the same. SNAPSHOT is one of the names in 'plakar help snapshots'; without one, all are meant. A
 repository called 'to', 'from' or 'with' is written './to'.
 
 Snapshots that were removed stay removed. One of which something is lost or damaged where it comes from is withheld; the
@@ -286,6 +286,48 @@ Exit codes:
    1  failed
    2  not understood";
 
+/// `help snapshots`.
+pub const SNAPSHOTS: &str = "\
+What snapshots are called, wherever a command takes SNAPSHOT:
+
+  3a57                     the beginning of its ID, as 'plakar ls' shows it
+  latest                   the one that was made last
+  @laptop                  the one that was made last on the host 'laptop'
+  2026-11-22               the last one that was made no later than on that day
+  2026-11-22T10:00         no later than in that minute; with seconds, in that second
+  latest~2                 the second before the latest; '~N' may follow a host and a date as well
+
+Days and times are those of UTC, as 'ls' prints them. A snapshot counts at the time it claims, but not later than it was
+received.
+
+SNAPSHOT:PATH is a file or directory in it. PATH begins after the first colon that is not within a time; a time has as many
+digits as it can: 2026-11-22T10:00:05 has seconds, 2026-11-22T10:00:/05 is the file '/05'. PATH may begin with a slash or not.
+
+'@NAME' is a repository or a source of the configuration only where those are named, as in 'on @NAME', 'push @NAME' or behind
+the 'to' of a sync.
+
+A name that is another snapshot's tomorrow is dangerous where snapshots are removed: 'rm' takes it with -by-name only.
+
+  plakar ls latest:/etc
+  plakar pull -path old -rebase 2026-11-22T10:00:/home/ann
+  plakar cat @laptop~1:/etc/fstab
+  plakar sync latest to @nas";
+
+/// Below the help of `rm`.
+pub const RM: &str = "\
+SNAPSHOT is an ID, or its beginning. 'latest', '@HOST' and dates are other snapshots when there are more of them: they are
+refused, with the ID that they stand for now, unless -by-name says that they are meant.
+
+What is removed can be undeleted until 'plakar cleanup' gives back its space.
+
+Exit codes:
+   0  all done
+   1  failed: nothing was removed
+   2  not understood
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// What plakar is.
 pub const ABOUT: &str = "Deduplicating, encrypted backups.";
 
@@ -299,7 +341,8 @@ not be, or 'plakar://HOST[:PORT][/NAME]' or 'https://...' on a server
 ('plakar help server'), or 's3://BUCKET[/PREFIX]' in an object store ('plakar help create'), or '@NAME' for one that the
 configuration names ('plakar help config'). Without 'on', it is PLAKAR_REPOSITORY, the default of the configuration, or
 ~/.plakar/store.
-SNAPSHOT is the beginning of a snapshot's ID; SNAPSHOT:PATH is a file or directory in it.
+SNAPSHOT is the beginning of a snapshot's ID, or 'latest', '@HOST' or a date ('plakar help snapshots'); SNAPSHOT:PATH is a file
+or directory in it.
 With -json every command prints one JSON value per line, and so do errors.
 
 The passphrase comes from -keyfile, -passphrase-command, PLAKAR_PASSPHRASE, the configuration or the terminal.";

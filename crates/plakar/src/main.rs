@@ -19,6 +19,7 @@ mod kept;
 mod known;
 mod local;
 mod location;
+mod moment;
 mod newest;
 mod object;
 mod output;
@@ -96,11 +97,22 @@ fn parse(words: Vec<OsString>) -> Result<Parsed> {
     let normalised = argv::normalise(&tree, words).map_err(|argv::NoRepositoryAfterOn| {
         Failure::usage("missing plakar repository").hint("'plakar on REPOSITORY COMMAND ...'")
     })?;
+    if asks_for_topic(&normalised.words) {
+        return Ok(Parsed::Help(format!("{}\n", help::SNAPSHOTS)));
+    }
     let parsed = tree.try_get_matches_from(normalised.words).and_then(|m| Cli::from_arg_matches(&m));
     match parsed {
         Ok(cli) => Ok(Parsed::Cli(Box::new(cli), normalised.typed)),
         Err(e) => exit::from_clap(&e).map(Parsed::Help),
     }
+}
+
+/// Whether it is `help snapshots`: not a command, but what most of them are given.
+fn asks_for_topic(words: &[OsString]) -> bool {
+    let mut words = words.iter().skip(1).filter(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    words.next().is_some_and(|word| word == "help")
+        && words.next().is_some_and(|word| word == "snapshots")
+        && words.next().is_none()
 }
 
 fn dispatch(context: &Context, command: &Command) -> Result<Code> {

@@ -45,6 +45,12 @@ pub fn run(context: &Context, args: &Rm) -> Result<Code> {
         let (ids, words): (Vec<_>, Vec<_>) =
             args.references.iter().cloned().partition(|word| lost_session(&lost, word).is_some());
         let references = refs::resolve(&snapshots, &words)?;
+        let moving = words.iter().zip(&references).find(|(word, _)| refs::moves(word));
+        if let (false, Some((word, reference))) = (args.by_name, moving) {
+            let (shown, uuid) = (format::printable(word.as_bytes()), reference.snapshot.row.uuid_text());
+            let what = format!("rm: {shown}: is {uuid} now, and another snapshot when there are more");
+            return Err(Failure::usage(what).hint(format!("'plakar rm {uuid}' removes it, as does -by-name")));
+        }
         let snapshots = references.iter().map(|r| (r.snapshot.session, r.snapshot.row.uuid_text()));
         let lost = ids.iter().filter_map(|word| lost_session(&lost, word)).map(|id| (id, id.hex()));
         snapshots.chain(lost).filter(|(session, _)| seen.insert(*session)).unzip()

@@ -3,8 +3,9 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
+use crate::moment::{self, Moment};
 use crate::tags;
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -115,6 +116,9 @@ pub enum Command {
     /// Print files of snapshots
     #[command(after_help = EXIT_CODES)]
     Cat(Cat),
+    /// Find files and directories in snapshots
+    #[command(after_help = FIND, override_usage = "plakar find [FLAGS] [SNAPSHOT[:PATH]...] PATTERN")]
+    Find(Find),
     /// Tell about the repository, or about snapshots
     #[command(after_help = EXIT_CODES)]
     Info(Info),
@@ -319,6 +323,61 @@ pub struct Cat {
     /// The files to print
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub references: Vec<OsString>,
+}
+
+/// `find`.
+#[derive(Debug, Args)]
+pub struct Find {
+    /// What is called like this; may be repeated: any of them. All words are snapshots then
+    #[arg(long = "name", value_name = "GLOB", action = clap::ArgAction::Append)]
+    pub names: Vec<OsString>,
+    /// What has a path like this, from the root on; the same
+    #[arg(long = "path", value_name = "GLOB", action = clap::ArgAction::Append)]
+    pub paths: Vec<OsString>,
+    /// Of this type: f, d, l, p, s, c, b for files, directories, links, pipes, sockets and devices; or several with commas
+    #[arg(
+        long = "type",
+        value_enum,
+        value_name = "TYPE",
+        value_delimiter = ',',
+        action = clap::ArgAction::Append,
+        hide_possible_values = true,
+    )]
+    pub types: Vec<EntryType>,
+    /// Files of more bytes than this
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub larger: Option<u64>,
+    /// Files of fewer bytes than this
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub smaller: Option<u64>,
+    /// Modified after this day, minute or second
+    #[arg(long, value_name = "DATE", value_parser = moment::parse)]
+    pub newer: Option<Moment>,
+    /// Modified before this day, minute or second
+    #[arg(long, value_name = "DATE", value_parser = moment::parse)]
+    pub older: Option<Moment>,
+    /// Where to look [default: in all snapshots], and for what
+    #[arg(value_name = "PATTERN", hide = true)]
+    pub words: Vec<OsString>,
+}
+
+/// The type of an entry, as `find` knows it elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EntryType {
+    /// A regular file.
+    F,
+    /// A directory.
+    D,
+    /// A symbolic link.
+    L,
+    /// A named pipe.
+    P,
+    /// A socket.
+    S,
+    /// A character device.
+    C,
+    /// A block device.
+    B,
 }
 
 /// `info`.

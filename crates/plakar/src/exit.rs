@@ -24,6 +24,11 @@ pub enum Code {
     WrongPassphrase = 11,
 }
 
+impl Code {
+    /// The answer no, of a command that is asked something: that of `grep` and `diff`.
+    pub const NO: Code = Code::Failed;
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub struct Failure {
@@ -67,6 +72,14 @@ impl Failure {
     /// A failure that was told already.
     pub fn told(code: Code) -> Failure {
         Failure { code, what: None, hint: None }
+    }
+
+    /// Of a command in which 1 is an answer: what failed ends with the code of what is not understood then.
+    pub fn of_question(mut self) -> Failure {
+        if self.code == Code::NO {
+            self.code = Code::Usage;
+        }
+        self
     }
 
     /// With what may be done about it.

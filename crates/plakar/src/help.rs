@@ -105,6 +105,29 @@ Exit codes:
    1  failed
    2  not understood
    4  damage found
+/// Below the help of `find`.
+pub const FIND: &str = "\
+PATTERN is a name, or, with a slash in it, a whole path: '*' and '?' stand for any bytes and any byte but slashes, '**' for
+any directories, '[a-z]' and '{a,b}' for one of these; a backslash takes the meaning from what follows. It is the last word,
+unless -name or -path say what to find. With flags alone there need be none.
+
+DATE is 2026-11-22, 2026-11-22T10:00 or 2026-11-22T10:00:05, of UTC. What several flags say must all be true. SNAPSHOT is
+one of the names in 'plakar help snapshots'.
+
+  plakar find passwd                            in all snapshots, the oldest first
+  plakar find latest '*.conf'
+  plakar find /home/ann/.ssh                    a whole path
+  plakar find '**/.git/config'
+  plakar find -type f -larger 1GB -newer 2026-11-01
+  plakar find -name '*.jpg' -name '*.png' latest:/home @laptop~1
+
+Each line ends with what 'cat' and 'pull' take: SNAPSHOT:PATH.
+
+Exit codes:
+   0  found
+   1  nothing found
+   2  failed, or not understood
+   4  damage found: there may be more
   10  no repository there
   11  wrong passphrase";
 

@@ -41,6 +41,7 @@ mod tokenfile;
 mod units;
 mod url;
 mod verified;
+mod wanted;
 
 use args::{Cli, Command};
 use clap::FromArgMatches;
@@ -72,11 +73,14 @@ fn run(words: Vec<OsString>, began: Instant) -> Code {
         let failure = Failure::usage("missing command").hint("'plakar help' lists the commands");
         return end(&output, Err(failure));
     };
+    // Where 1 is an answer, it must not be a failure.
+    let is_question = matches!(command, Command::Find(_));
+    let fail = |failure: Failure| if is_question { failure.of_question() } else { failure };
     let context = match Context::new(globals, output, &typed, kept::reads_past(&command)) {
         Ok(context) => context,
-        Err(failure) => return end(&early, Err(failure)),
+        Err(failure) => return end(&early, Err(fail(failure))),
     };
-    let result = dispatch(&context, &command);
+    let result = dispatch(&context, &command).map_err(fail);
     let code = end(&context.output, result);
     kept::settle(&context, code);
     context.tell_requests();
@@ -122,6 +126,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Ls(args) => commands::ls::run(context, args),
         Command::Pull(args) => commands::pull::run(context, args),
         Command::Cat(args) => commands::cat::run(context, args),
+        Command::Find(args) => commands::find::run(context, args),
         Command::Info(args) => commands::info::run(context, args),
         Command::Check(args) => commands::check::run(context, args),
         Command::Rm(args) => commands::rm::run(context, args),

@@ -157,21 +157,25 @@ impl Listing<'_> {
             return self.data.json(&entry_json(entry, path));
         }
         let name = if self.recursive { path } else { &entry.name };
-        let owner = |name: &[u8], id: u32| match name {
-            b"" => id.to_string(),
-            name => format::printable(name),
-        };
-        let meta = &entry.meta;
-        self.data.line(&format!(
-            "{} {} {:>8} {:>8} {:>8} {}",
-            format::time(meta.mtime.secs),
-            format::mode(entry),
-            owner(&meta.user, meta.uid),
-            owner(&meta.group, meta.gid),
-            format::size(size(entry)),
-            format::printable(name)
-        ))
+        self.data.line(&entry_line(entry, &format::printable(name)))
     }
+}
+
+/// An entry on a line, with what it is called.
+pub fn entry_line(entry: &Entry, shown: &str) -> String {
+    let owner = |name: &[u8], id: u32| match name {
+        b"" => id.to_string(),
+        name => format::printable(name),
+    };
+    let meta = &entry.meta;
+    format!(
+        "{} {} {:>8} {:>8} {:>8} {shown}",
+        format::time(meta.mtime.secs),
+        format::mode(entry),
+        owner(&meta.user, meta.uid),
+        owner(&meta.group, meta.gid),
+        format::size(size(entry)),
+    )
 }
 
 /// A directory is as large as what is beneath it.
@@ -184,7 +188,8 @@ fn size(entry: &Entry) -> u64 {
     }
 }
 
-fn entry_json(entry: &Entry, path: &[u8]) -> Value {
+/// An entry in JSON.
+pub fn entry_json(entry: &Entry, path: &[u8]) -> Value {
     let meta = &entry.meta;
     let mut value = json!({
         "path": String::from_utf8_lossy(path),

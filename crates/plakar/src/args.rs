@@ -3,7 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -119,6 +119,12 @@ pub enum Command {
     /// Find files and directories in snapshots
     #[command(after_help = FIND, override_usage = "plakar find [FLAGS] [SNAPSHOT[:PATH]...] PATTERN")]
     Find(Find),
+    /// Tell what differs between snapshots, their files, and what is there now
+    #[command(
+        after_help = DIFF,
+        override_usage = "plakar diff [FLAGS] SNAPSHOT[:PATH] SNAPSHOT[:PATH]\n       plakar diff [FLAGS] SNAPSHOT[:PATH] PATH\n       plakar diff [FLAGS] SNAPSHOT SNAPSHOT PATH...",
+    )]
+    Diff(Diff),
     /// Tell about the repository, or about snapshots
     #[command(after_help = EXIT_CODES)]
     Info(Info),
@@ -378,6 +384,14 @@ pub enum EntryType {
     C,
     /// A block device.
     B,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What to compare
+    #[arg(value_name = "SNAPSHOT[:PATH]", hide = true)]
+    pub words: Vec<OsString>,
 }
 
 /// `info`.

@@ -105,6 +105,36 @@ Exit codes:
    1  failed
    2  not understood
    4  damage found
+/// Below the help of `diff`.
+pub const DIFF: &str = "\
+Of two files it tells which lines differ, as diff -u does; of files that are no text, or have more than 16 MiB, only that
+they do. Else what differs is told entry by entry:
+
+  - ...                    only the first has it
+  + ...                    only the second has it
+  ~ PATH: mode 0644 -> 0600, mtime ...
+                           both have it, and this is what differs: type, content, size, target, device, mode, owner,
+                           mtime, (extended) attributes
+
+What begins with '/' or '.' is a path on this machine, and is compared as it is now, with all its bytes; a snapshot without
+:PATH is compared at the same path, then. Of a directory that was only passed on the way to what was pushed, that is compared.
+What is the same in two snapshots is not read. Which names are hard links of each other is not compared.
+
+  plakar diff latest~1 latest
+  plakar diff 3a57:/etc/fstab latest:/etc/fstab
+  plakar diff 3a57 latest /etc/fstab /etc/hosts   the same
+  plakar diff latest:/home/ann /home/ann          what has changed since
+  plakar diff latest .                            what has changed here since
+
+Exit codes:
+   0  no difference
+   1  different
+   2  failed, or not understood
+   3  compared, except for what was reported
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `find`.
 pub const FIND: &str = "\
 PATTERN is a name, or, with a slash in it, a whole path: '*' and '?' stand for any bytes and any byte but slashes, '**' for

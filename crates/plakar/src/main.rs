@@ -9,6 +9,7 @@ mod argv;
 mod commands;
 mod complete;
 mod config;
+mod content;
 mod context;
 mod exit;
 mod format;
@@ -74,7 +75,7 @@ fn run(words: Vec<OsString>, began: Instant) -> Code {
         return end(&output, Err(failure));
     };
     // Where 1 is an answer, it must not be a failure.
-    let is_question = matches!(command, Command::Find(_));
+    let is_question = matches!(command, Command::Find(_) | Command::Diff(_));
     let fail = |failure: Failure| if is_question { failure.of_question() } else { failure };
     let context = match Context::new(globals, output, &typed, kept::reads_past(&command)) {
         Ok(context) => context,
@@ -127,6 +128,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Pull(args) => commands::pull::run(context, args),
         Command::Cat(args) => commands::cat::run(context, args),
         Command::Find(args) => commands::find::run(context, args),
+        Command::Diff(args) => commands::diff::run(context, args),
         Command::Info(args) => commands::info::run(context, args),
         Command::Check(args) => commands::check::run(context, args),
         Command::Rm(args) => commands::rm::run(context, args),

@@ -36,6 +36,7 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 /// What only reads.
 const READING: [Row; 23] = [
 const READING: [Row; 20] = [
+const READING: [Row; 21] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
@@ -43,6 +44,7 @@ const READING: [Row; 20] = [
     row("cat ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     // What fails ends with 2: 1 says that there is nothing.
     row("find ID f", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
+    row("diff ID ./data", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
     row("info", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("info ID", "4 10 4 4 1 0 4 0 | 4 4 4 4 1 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("check", "4 10 4 4 4 4 4 4 | 4 4 4 4 4 4 4 4 | 1 1 1 1 1 1 1 4"),

@@ -8,6 +8,7 @@ pub mod clone;
 pub mod completion;
 pub mod config;
 pub mod create;
+pub mod diff;
 pub mod find;
 pub mod heal;
 pub mod info;

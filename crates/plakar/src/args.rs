@@ -3,7 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -116,6 +116,9 @@ pub enum Command {
     /// Print files of snapshots
     #[command(after_help = EXIT_CODES)]
     Cat(Cat),
+    /// Print checksums of files of snapshots
+    #[command(after_help = CHECKSUM)]
+    Checksum(Checksum),
     /// Find files and directories in snapshots
     #[command(after_help = FIND, override_usage = "plakar find [FLAGS] [SNAPSHOT[:PATH]...] PATTERN")]
     Find(Find),
@@ -329,6 +332,29 @@ pub struct Cat {
     /// The files to print
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub references: Vec<OsString>,
+}
+
+/// `checksum`.
+#[derive(Debug, Args)]
+pub struct Checksum {
+    /// Which
+    #[arg(long, value_enum, default_value_t = Algorithm::Sha256, value_name = "ALGORITHM")]
+    pub algorithm: Algorithm,
+    /// Names as 'pull -rebase' makes them, without what leads to PATH
+    #[arg(long)]
+    pub rebase: bool,
+    /// The files; of directories, all that is beneath
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub references: Vec<OsString>,
+}
+
+/// How a checksum is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    /// As sha256sum does.
+    Sha256,
+    /// As b3sum does.
+    Blake3,
 }
 
 /// `find`.

@@ -99,12 +99,27 @@ pub const CHECK: &str = "\
 
 Samples go through the packs in turn, and this machine remembers how far they have come: 'check -sample 5%' once a day reads
 all within three weeks, and '-verbose' tells since when each pack was read.
+/// Below the help of `checksum`.
+pub const CHECKSUM: &str = "\
+Each line is one of sha256sum, or of b3sum: a checksum of the bytes, read and proven now, and a name, without the slash before
+it. So 'sha256sum -c' proves what 'pull' has restored, in the directory into which it did. Links and the like have none. At a
+terminal, what would steer it is escaped in another way.
+
+  plakar pull -path old latest
+  plakar checksum latest > sums; cd old; sha256sum -c ../sums
+  plakar checksum -rebase latest:/home/ann | ssh elsewhere 'cd /home/ann && sha256sum --quiet -c'
+  plakar checksum -algorithm blake3 latest:/etc/fstab
 
 Exit codes:
    0  all done
    1  failed
    2  not understood
    4  damage found
+   3  done, except for what was reported: files that were not read, or changed, when they were pushed
+   4  damage found: the others have their lines
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `diff`.
 pub const DIFF: &str = "\
 Of two files it tells which lines differ, as diff -u does; of files that are no text, or have more than 16 MiB, only that

@@ -37,11 +37,13 @@ const fn row(words: &'static str, codes: &'static str) -> Row {
 const READING: [Row; 23] = [
 const READING: [Row; 20] = [
 const READING: [Row; 21] = [
+const READING: [Row; 22] = [
     row("create", "1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1 | 1 1 1 1 1 1 1 1"),
     row("ls", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("pull -path out ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("cat ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
+    row("checksum ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     // What fails ends with 2: 1 says that there is nothing.
     row("find ID f", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
     row("diff ID ./data", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),

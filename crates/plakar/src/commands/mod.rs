@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod cat;
 pub mod check;
+pub mod checksum;
 pub mod cleanup;
 pub mod clone;
 pub mod completion;

@@ -3,7 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES, FIND, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -116,6 +116,9 @@ pub enum Command {
     /// Print files of snapshots
     #[command(after_help = EXIT_CODES)]
     Cat(Cat),
+    /// Print what is in files of snapshots that gzip has compressed
+    #[command(after_help = GZCAT)]
+    Gzcat(Gzcat),
     /// Print checksums of files of snapshots
     #[command(after_help = CHECKSUM)]
     Checksum(Checksum),
@@ -330,6 +333,14 @@ pub struct Pull {
 #[derive(Debug, Args)]
 pub struct Cat {
     /// The files to print
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub references: Vec<OsString>,
+}
+
+/// `gzcat`.
+#[derive(Debug, Args)]
+pub struct Gzcat {
+    /// The files of which to print what is in them
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub references: Vec<OsString>,
 }

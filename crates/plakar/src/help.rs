@@ -99,6 +99,23 @@ pub const CHECK: &str = "\
 
 Samples go through the packs in turn, and this machine remembers how far they have come: 'check -sample 5%' once a day reads
 all within three weeks, and '-verbose' tells since when each pack was read.
+/// Below the help of `gzcat`.
+pub const GZCAT: &str = "\
+Files with several members are printed whole, as gzip -dc does. What is not what gzip writes, or ends early, is an error; what
+was right before it is printed.
+
+  plakar gzcat latest:/var/log/syslog.2.gz
+  plakar gzcat 2026-11-22:/srv/dump.sql.gz | psql
+
+Exit codes:
+   0  all done
+   1  failed: a file is damaged itself, too, or no gzip
+   2  not understood
+   3  done, except for what was reported: a file changed while it was pushed
+   4  damage found in the repository
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `checksum`.
 pub const CHECKSUM: &str = "\
 Each line is one of sha256sum, or of b3sum: a checksum of the bytes, read and proven now, and a name, without the slash before

@@ -127,6 +127,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Ls(args) => commands::ls::run(context, args),
         Command::Pull(args) => commands::pull::run(context, args),
         Command::Cat(args) => commands::cat::run(context, args),
+        Command::Gzcat(args) => commands::gzcat::run(context, args),
         Command::Checksum(args) => commands::checksum::run(context, args),
         Command::Find(args) => commands::find::run(context, args),
         Command::Diff(args) => commands::diff::run(context, args),

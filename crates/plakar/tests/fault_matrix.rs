@@ -43,6 +43,7 @@ const READING: [Row; 22] = [
     row("ls ID:", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("pull -path out ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("cat ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
+    row("gzcat ID:DATA/f.gz", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("checksum ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     // What fails ends with 2: 1 says that there is nothing.
     row("find ID f", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
@@ -120,6 +121,7 @@ impl Scene {
         ok("cleanup");
         ok(&format!("rm {gone}"));
         world.write("data/f", tree::noise(3, 50_000));
+        world.shell("gzip -c data/f > data/f.gz").succeeded();
         let id = push("data");
         let scene = Scene { world, id, old, gone };
         scene.world.shell("mkdir saved && cp -a ../home other behind saved").succeeded();

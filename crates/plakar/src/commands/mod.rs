@@ -11,6 +11,7 @@ pub mod config;
 pub mod create;
 pub mod diff;
 pub mod find;
+pub mod gzcat;
 pub mod heal;
 pub mod info;
 pub mod keep;

@@ -99,6 +99,15 @@ pub const CHECK: &str = "\
 
 Samples go through the packs in turn, and this machine remembers how far they have come: 'check -sample 5%' once a day reads
 all within three weeks, and '-verbose' tells since when each pack was read.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `gzcat`.
 pub const GZCAT: &str = "\
 Files with several members are printed whole, as gzip -dc does. What is not what gzip writes, or ends early, is an error; what
@@ -131,7 +140,6 @@ Exit codes:
    0  all done
    1  failed
    2  not understood
-   4  damage found
    3  done, except for what was reported: files that were not read, or changed, when they were pushed
    4  damage found: the others have their lines
   10  no repository there

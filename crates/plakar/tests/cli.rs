@@ -112,7 +112,37 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     let expected = [
-        "create", "push", "ls", "pull", "cat", "info", "check", "rm", "keep", "prune", "undelete", "cleanup", "clone", "sync", "heal", "repair", "status", "adopt", "key", "config", "server", "stdio", "schedule", "completion", "man", "version", "help", "find", "diff", "checksum", "gzcat",
+        "create",
+        "push",
+        "ls",
+        "pull",
+        "cat",
+        "gzcat",
+        "checksum",
+        "find",
+        "diff",
+        "info",
+        "check",
+        "rm",
+        "keep",
+        "prune",
+        "undelete",
+        "cleanup",
+        "clone",
+        "sync",
+        "heal",
+        "repair",
+        "status",
+        "adopt",
+        "key",
+        "config",
+        "server",
+        "stdio",
+        "schedule",
+        "completion",
+        "man",
+        "version",
+        "help",
     ];
     assert_eq!(commands, expected);
     for command in &expected[..expected.len() - 1] {

@@ -3,8 +3,8 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXIT_CODES,
-    FIND, GZCAT, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXEC,
+    EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -198,6 +198,9 @@ pub enum Command {
     /// Give whoever runs this over ssh access to the repository
     #[command(after_help = EXIT_CODES)]
     Stdio,
+    /// Run a program out of a snapshot
+    #[command(after_help = EXEC)]
+    Exec(Exec),
     /// Print what makes systemd or cron push the sources of the configuration
     #[command(after_help = SCHEDULE)]
     Schedule(Schedule),
@@ -750,6 +753,17 @@ pub struct NewToken {
     /// What to call it
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The program
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub reference: OsString,
+    /// What it is given, as it stands
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
 }
 
 /// `schedule`.

@@ -7,7 +7,7 @@
 //! 1. `-name` and `--name` of a flag that is known here become `--name`; if it takes a value, the value is joined
 //!    to it (`--name=value`), so that a value may begin with a dash.
 //! 2. `on REPOSITORY` as the first words besides flags becomes `--repository=REPOSITORY`.
-//! 3. What follows `--` is left alone, and so is everything that is not a flag.
+//! 3. What follows `--` is left alone, and so is everything that is not a flag, or is for another program.
 //!
 //! No one-letter flags may spell a long name together; a test sees to that.
 
@@ -60,6 +60,13 @@ pub fn normalise(
             }
             if let Some(command) = stack.last().and_then(|command| command.find_subcommand(&word)) {
                 stack.push(command);
+            } else if stack.last().is_some_and(|command| gives_away(command)) {
+                // As after `--`: what follows is for another program.
+                out.extend(["--".into(), word]);
+                let rest: Vec<_> = input.collect();
+                typed.extend(rest.iter().cloned());
+                out.extend(rest);
+                break;
             }
             out.push(word);
             continue;
@@ -92,6 +99,11 @@ pub fn normalise(
         }
     }
     Ok(Normalised { words: out, typed })
+}
+
+/// Whether what follows the first word of a command that is no flag is for another program.
+fn gives_away(command: &Command) -> bool {
+    command.get_positionals().any(Arg::is_trailing_var_arg_set)
 }
 
 /// The name and the value of a long flag, or `None` when the word is none.

@@ -148,9 +148,9 @@ mod tests {
         assert_eq!(may(&["on", "@na"]), ["@nas"]);
         assert_eq!(may(&["on", "@", "na"]), ["nas"]);
         assert_eq!(may(&["on", "somewhe"]), [""; 0]);
-        assert_eq!(may(&["on", "there", "chec"]), ["check"]);
+        assert_eq!(may(&["on", "there", "clon"]), ["clone"]);
         assert_eq!(may(&["on", "there", "o"]), [""; 0]);
-        assert_eq!(may(&["-json", "-cache", "on", "chec"]), ["check"], "that was a value");
+        assert_eq!(may(&["-json", "-cache", "on", "clon"]), ["clone"], "that was a value");
         assert_eq!(may(&["key", ""]), ["add", "ls", "rm", "passphrase", "help"]);
         assert_eq!(may(&["create", "-no-e"]), ["-no-encryption"]);
         assert_eq!(may(&["create", "--no-e"]), ["-no-encryption"]);

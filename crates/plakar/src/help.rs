@@ -62,6 +62,20 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `exec`.
+pub const EXEC: &str = "\
+The program is read whole and proven before it begins. It lies in memory then, and takes the place of this one, so that nothing
+is left behind; what belongs to it, such as libraries, is what this machine has. All that follows SNAPSHOT:PATH is its own.
+
+  plakar exec latest:/usr/local/bin/tool -version
+
+Exit codes: those of the program, and before it begins
+   1  failed
+   2  not understood
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `schedule`.
 pub const SCHEDULE: &str = "\
   plakar schedule                        units of systemd, each below the name of its file

@@ -148,6 +148,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Config { command } => commands::config::run(context, command),
         Command::Server(args) => commands::server::run(context, args),
         Command::Stdio => commands::stdio::run(context),
+        Command::Exec(args) => commands::exec::run(context, args),
         Command::Schedule(args) => commands::schedule::run(context, args),
         Command::Completion(args) => commands::completion::run(context, args),
         Command::Man(args) => commands::man::run(args),

@@ -138,6 +138,7 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         "config",
         "server",
         "stdio",
+        "exec",
         "schedule",
         "completion",
         "man",

@@ -43,6 +43,8 @@ const READING: &[Row] = &[
     row("gzcat ID:DATA/f.gz", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     row("checksum ID:DATA/f", "4 10 4 4 1 0 4 4 | 4 4 4 4 1 4 4 4 | 1 1 1 1 1 1 1 1"),
     // What fails ends with 2: 1 says that there is nothing.
+    // Once it has begun, the code is the program's: damage elsewhere is told in words alone.
+    row("exec ID:DATA/run", "4 10 4 4 1 0 0 4 | 4 4 4 4 1 0 0 4 | 1 1 1 1 1 1 1 1"),
     row("find ID f", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
     row("diff ID ./data", "4 10 4 4 2 0 4 4 | 4 4 4 4 2 4 4 4 | 2 2 2 2 2 2 2 2"),
     row("info", "4 10 4 4 0 0 4 0 | 4 4 4 4 4 4 4 0 | 1 1 1 1 1 1 1 0"),
@@ -118,7 +120,7 @@ impl Scene {
         ok("cleanup");
         ok(&format!("rm {gone}"));
         world.write("data/f", tree::noise(3, 50_000));
-        world.shell("gzip -c data/f > data/f.gz").succeeded();
+        world.shell("gzip -c data/f > data/f.gz && cp /bin/true data/run").succeeded();
         let id = push("data");
         let scene = Scene { world, id, old, gone };
         scene.world.shell("mkdir saved && cp -a ../home other behind saved").succeeded();

@@ -10,6 +10,7 @@ pub mod completion;
 pub mod config;
 pub mod create;
 pub mod diff;
+pub mod exec;
 pub mod find;
 pub mod gzcat;
 pub mod heal;

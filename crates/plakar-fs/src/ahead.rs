@@ -234,8 +234,8 @@ impl Shared {
             drop(queue);
             let entry = &listing.entries[at];
             let (name, rules) = (listing.name(entry), &self.rules);
-            let path = rules.path(&listing.path, name);
-            let list = || open_directory(&handle, name, path, &entry.stat, false, rules, &mut buffer);
+            let here = rules.here(&listing.here, name);
+            let list = || open_directory(&handle, name, here, &entry.stat, false, rules, &mut buffer);
             // The walk would wait forever for a job whose thread is gone.
             let opened = catch_unwind(AssertUnwindSafe(list)).ok().and_then(Result::ok);
             drop(handle);

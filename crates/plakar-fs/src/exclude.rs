@@ -10,6 +10,8 @@
 //!
 //! `*` and `?` do not match a slash, `**` does; the last pattern that matches counts. A backslash takes the meaning from
 //! what follows. Patterns and paths are bytes, upper case is not lower case.
+//!
+//! What [`Besides`] says needs a look into the directory: [`crate::leaving`].
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -17,16 +19,40 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Patterns, made ready for paths.
+/// Patterns, made ready for paths, and what is left out besides.
 #[derive(Debug, Clone, Default)]
 pub struct Excludes(Vec<Group>);
 
-/// Patterns that count beneath some paths only.
+/// What counts beneath some paths only.
 #[derive(Debug, Clone)]
 struct Group {
     /// Absolute; none are all.
     beneath: Vec<Vec<u8>>,
     patterns: Gitignore,
+    besides: Besides,
+}
+
+/// What is left out for what it is or holds, whatever it is called. None of it counts for a root: that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// What is in a directory that holds something of one of these names ([`Besides::is_marker`]), but for that itself, if it
+    /// is no directory: so that what is restored is known by it again.
+    pub if_present: Vec<String>,
+    /// What is in a directory whose CACHEDIR.TAG says that it is a cache, but for that file.
+    pub caches: bool,
+    /// Files of more bytes.
+    pub max_size: Option<u64>,
+    /// What is in directories of other file systems than that of their root; they themselves stay.
+    pub one_file_system: bool,
+    /// What `.gitignore` files name that are met on the way.
+    pub gitignore: bool,
+}
+
+impl Besides {
+    /// Whether something can be called so.
+    pub fn is_marker(name: &str) -> bool {
+        !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+    }
 }
 
 impl Excludes {
@@ -49,9 +75,27 @@ impl Excludes {
         }
         let patterns = builder.build().map_err(|e| e.to_string())?;
         if !patterns.is_empty() {
-            self.0.push(Group { beneath, patterns });
+            self.0.push(Group { beneath, patterns, besides: Besides::default() });
         }
         Ok(())
+    }
+
+    /// Adds what counts beneath these absolute paths; everywhere if there are none.
+    pub fn add_besides(&mut self, beneath: Vec<Vec<u8>>, besides: Besides) {
+        if besides != Besides::default() {
+            self.0.push(Group { beneath, patterns: Gitignore::empty(), besides });
+        }
+    }
+
+    /// What counts for the directory at this absolute path itself: that is, for whatever is in it.
+    pub(crate) fn about<'e>(&'e self, path: &[u8]) -> impl Iterator<Item = &'e Besides> {
+        self.0.iter().filter(|group| group.counts_at(path)).map(|group| &group.besides)
+    }
+
+    /// What counts for the entries of the directory at this absolute path, each by itself.
+    pub(crate) fn within<'e>(&'e self, path: &[u8]) -> impl Iterator<Item = &'e Besides> {
+        let counts = |group: &&Group| group.counts_at(path) || group.beneath.iter().any(|one| is(one, path));
+        self.0.iter().filter(counts).map(|group| &group.besides)
     }
 
     /// Whether there are none.
@@ -76,6 +120,11 @@ impl Group {
         };
         self.beneath.is_empty() || self.beneath.iter().any(is_beneath)
     }
+}
+
+/// Whether both are the same path; that of `/` is empty in a listing.
+fn is(one: &[u8], path: &[u8]) -> bool {
+    one.strip_suffix(b"/").unwrap_or(one) == path
 }
 
 /// The pattern as `.gitignore` has it, where one with a slash in it would mean a path from the root on. `None` for what

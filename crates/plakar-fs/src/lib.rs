@@ -13,6 +13,7 @@ pub mod target;
 mod ahead;
 mod content;
 mod exclude;
+mod leaving;
 mod lister;
 mod meta;
 mod open;
@@ -21,7 +22,7 @@ mod roots;
 mod walk;
 mod xattr;
 
-pub use exclude::Excludes;
+pub use exclude::{Besides, Excludes};
 pub use owners::Owners;
 pub use roots::{RootsError, absolute};
 pub use walk::Walk;

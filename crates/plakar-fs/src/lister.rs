@@ -1,8 +1,10 @@
 //! One directory at a time: open it, read its names, describe each, sort.
 
 use crate::exclude::Excludes;
+use crate::leaving::{self, Here, Ignores};
 use crate::meta::{Identity, Stat};
 use crate::open::openat;
+use plakar_engine::tree::Kind;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -36,9 +38,12 @@ impl Rules {
         self.excluded.contains(&stat.identity())
     }
 
-    /// The path of what is listed by a name, for whoever compares it with patterns; else nothing.
-    pub fn path(&self, above: &[u8], name: &CStr) -> Vec<u8> {
-        if self.excludes.is_some() { [above, b"/", name.to_bytes()].concat() } else { Vec::new() }
+    /// Where a directory is that is listed by a name, if anything may be left out of it.
+    pub fn here(&self, above: &Here, name: &CStr) -> Here {
+        if self.excludes.is_none() {
+            return Here::default();
+        }
+        Here { path: [&above.path, &b"/"[..], name.to_bytes()].concat(), ..above.clone() }
     }
 
     /// Flags that keep reading from changing the access time, if `owner`'s file may be opened so.
@@ -77,12 +82,12 @@ pub(crate) enum Opened {
     Excluded,
 }
 
-/// Opens and lists `name` in `parent`. `listed` is what the parent's listing said of it, `path` where it is
-/// ([`Rules::path`]).
+/// Opens and lists `name` in `parent`. `listed` is what the parent's listing said of it, `here` where it is
+/// ([`Rules::here`]).
 pub(crate) fn open_directory(
     parent: impl AsFd,
     name: &CStr,
-    path: Vec<u8>,
+    here: Here,
     listed: &Stat,
     follow: bool,
     rules: &Rules,
@@ -100,7 +105,14 @@ pub(crate) fn open_directory(
     if rules.is_excluded(&stat) {
         return Ok(Opened::Excluded);
     }
-    let (listing, error) = Listing::read(handle.as_fd(), path, rules, buffer);
+    let elsewhere = here.device.is_some_and(|device| device != stat.dev);
+    if let Some(excludes) = rules.excludes.as_ref().filter(|_| elsewhere)
+        && excludes.about(&here.path).any(|besides| besides.one_file_system)
+    {
+        let listing = Arc::new(Listing { here, ..Listing::default() });
+        return Ok(Opened::Listed(Directory { handle, stat, listing, error: None }));
+    }
+    let (listing, error) = Listing::read(handle.as_fd(), here, stat.dev, rules, buffer);
     Ok(Opened::Listed(Directory { handle, stat, listing: Arc::new(listing), error }))
 }
 
@@ -122,8 +134,8 @@ pub(crate) struct Listing {
     pub entries: Vec<Listed>,
     /// Which of the entries are directories, ascending.
     pub directories: Vec<usize>,
-    /// Where it is ([`Rules::path`]), without a slash at the end.
-    pub path: Vec<u8>,
+    /// Where it is ([`Rules::here`]), with what counts for directories in it.
+    pub here: Here,
     /// How many entries were left out.
     pub left_out: u64,
 }
@@ -138,6 +150,12 @@ pub(crate) struct Listed {
     pub stat: Stat,
 }
 
+impl Listed {
+    fn is_file(&self) -> bool {
+        self.failed.is_none() && self.stat.kind() == Some(Kind::File)
+    }
+}
+
 /// A name as read: `key` is its first eight bytes as a number, which decides most comparisons.
 struct Name {
     key: u64,
@@ -147,10 +165,11 @@ struct Name {
 }
 
 impl Listing {
-    /// Lists an open directory. What could be listed before an error is there.
+    /// Lists an open directory, which is on this device. What could be listed before an error is there.
     fn read(
         dir: BorrowedFd<'_>,
-        path: Vec<u8>,
+        here: Here,
+        device: u64,
         rules: &Rules,
         buffer: &mut Buffer,
     ) -> (Self, Option<io::Error>) {
@@ -171,9 +190,9 @@ impl Listing {
         let mut listing = Self::describe(bytes, names, |name| Stat::of(dir, name, false));
         // What vanished since its name was read was never there, as far as anybody can tell.
         listing.entries.retain(|entry| entry.failed != Some(Errno::NOENT));
-        listing.path = path;
+        listing.here = here;
         if let Some(excludes) = &rules.excludes {
-            listing.leave_out(excludes);
+            listing.leave_out(dir, device, excludes);
         }
         listing.find_directories();
         (listing, error)
@@ -234,20 +253,47 @@ impl Listing {
         Self { names: bytes, entries, ..Self::default() }
     }
 
-    fn leave_out(&mut self, excludes: &Excludes) {
-        let mut path = std::mem::take(&mut self.path);
+    fn leave_out(&mut self, dir: BorrowedFd<'_>, device: u64, excludes: &Excludes) {
+        let mut here = std::mem::take(&mut self.here);
+        let before = self.entries.len();
+        let markers = match here.device {
+            // A root was asked for.
+            None => Vec::new(),
+            Some(_) => leaving::markers(dir, self, excludes, &here.path),
+        };
+        if !markers.is_empty() {
+            let names = &self.names;
+            let is_marker = |entry: &Listed| markers.contains(&name_of(names, entry).to_bytes());
+            self.entries.retain(|entry| is_marker(entry) && !entry.stat.is_directory());
+        }
+        if excludes.within(&here.path).any(|besides| besides.gitignore) {
+            here.ignores = Ignores::of(dir, self, &here);
+        }
+        let bytes_max = excludes.within(&here.path).filter_map(|besides| besides.max_size).min();
+        here.device.get_or_insert(device);
+
+        let mut path = std::mem::take(&mut here.path);
         let above = path.len();
         path.push(b'/');
-        let before = self.entries.len();
         let (entries, names) = (&mut self.entries, &self.names);
         entries.retain(|entry| {
             path.truncate(above + 1);
             path.extend_from_slice(name_of(names, entry).to_bytes());
-            !excludes.leaves_out(&path, entry.failed.is_none() && entry.stat.is_directory())
+            let is_directory = entry.failed.is_none() && entry.stat.is_directory();
+            let is_large = bytes_max.is_some_and(|max| entry.is_file() && entry.stat.size > max);
+            let is_ignored = || here.ignores.as_ref().is_some_and(|all| all.leave_out(&path, is_directory));
+            !is_large && !excludes.leaves_out(&path, is_directory) && !is_ignored()
         });
         self.left_out = (before - self.entries.len()) as u64;
         path.truncate(above);
-        self.path = path;
+        here.path = path;
+        self.here = here;
+    }
+
+    /// The entry of this name.
+    pub fn find(&self, name: &[u8]) -> Option<&Listed> {
+        let at = self.entries.binary_search_by(|entry| self.name(entry).to_bytes().cmp(name)).ok()?;
+        Some(&self.entries[at])
     }
 
     fn find_directories(&mut self) {

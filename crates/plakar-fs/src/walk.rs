@@ -15,6 +15,7 @@
 use crate::ahead::Ahead;
 use crate::content::OpenFile;
 use crate::exclude::Excludes;
+use crate::leaving::Here;
 use crate::lister::{self, Buffer, Directory, Listed, Listing, Opened, Rules, open_directory};
 use crate::meta::{Describer, Identity, Stat};
 use crate::roots::{self, RootsError, Way};
@@ -35,7 +36,7 @@ const THREADS: usize = 2;
 /// A walk over files and directories of this machine.
 ///
 /// What is captured is what lies beneath the roots it was made with, in one tree that begins with `/`.
-/// Other file systems mounted beneath a root are walked into.
+/// Other file systems mounted beneath a root are walked into, unless [`Walk::exclude`] says otherwise.
 ///
 /// Roots are made absolute by their letters alone, as the working directory was when the walk was made,
 /// and appear under that path even if it leads through links. A root in another root is covered by it.
@@ -131,7 +132,7 @@ impl Walk {
         self.rules.excluded.push((dev, ino));
     }
 
-    /// Leaves out what these patterns name, beneath the roots; a root itself was asked for. It counts before the first
+    /// Leaves out what these say, beneath the roots; a root itself was asked for. It counts before the first
     /// event.
     pub fn exclude(&mut self, excludes: Arc<Excludes>) {
         self.rules.excludes = Some(excludes).filter(|excludes| !excludes.is_empty());
@@ -216,8 +217,8 @@ impl Walk {
     fn enter_root(&mut self, name: &CStr, stat: Stat) -> Option<Event> {
         let path = self.c_path(self.path.len());
         let ahead = self.ahead.as_ref().expect("the walk has started");
-        let opened =
-            open_directory(CWD, &path, self.path.clone(), &stat, true, ahead.rules(), &mut self.buffer);
+        let here = Here { path: self.path.clone(), ..Here::default() };
+        let opened = open_directory(CWD, &path, here, &stat, true, ahead.rules(), &mut self.buffer);
         if let Ok(Opened::Listed(directory)) = &opened {
             ahead.entered(directory);
         }
@@ -233,8 +234,8 @@ impl Walk {
             (None, Err(e)) => Err(e),
             (None, Ok(parent)) => {
                 let (rules, buffer) = (ahead.rules(), &mut self.buffer);
-                let path = rules.path(&listing.path, name);
-                let opened = open_directory(parent, name, path, &entry.stat, false, rules, buffer);
+                let here = rules.here(&listing.here, name);
+                let opened = open_directory(parent, name, here, &entry.stat, false, rules, buffer);
                 if let Ok(Opened::Listed(directory)) = &opened {
                     ahead.entered(directory);
                 }

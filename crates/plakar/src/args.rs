@@ -11,6 +11,7 @@ use crate::tags;
 use crate::units;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use plakar_engine::retention::Age;
+use plakar_fs::Besides;
 use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -285,6 +286,26 @@ pub struct Push {
     /// Leave out what the patterns in this file name, one in a line; may be repeated
     #[arg(long = "exclude-from", value_name = "FILE", action = clap::ArgAction::Append)]
     pub exclude_from: Vec<PathBuf>,
+    /// Leave out what is in directories that hold something of this name, but for that file; may be repeated
+    #[arg(
+        long = "exclude-if-present",
+        value_name = "NAME",
+        action = clap::ArgAction::Append,
+        value_parser = marker,
+    )]
+    pub exclude_if_present: Vec<String>,
+    /// Leave out what is in caches, as their CACHEDIR.TAG says, but for that file
+    #[arg(long)]
+    pub exclude_caches: bool,
+    /// Leave out files of more bytes
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub max_size: Option<u64>,
+    /// Leave out what is in directories of other file systems; they themselves are stored
+    #[arg(long)]
+    pub one_file_system: bool,
+    /// Leave out what the .gitignore files name that are met beneath what is stored
+    #[arg(long)]
+    pub gitignore: bool,
     /// Seconds between announcements of what was stored so far
     #[arg(long, hide = true, value_name = "SECONDS")]
     pub checkpoint_every: Option<f64>,
@@ -294,6 +315,11 @@ pub struct Push {
     /// What to store: paths, or '@NAME' of a source in the configuration [default: the current directory]
     #[arg(value_name = "PATH")]
     pub paths: Vec<OsString>,
+}
+
+/// The name of what marks a directory that is left out.
+fn marker(name: &str) -> Result<String, String> {
+    if Besides::is_marker(name) { Ok(name.into()) } else { Err("must be a name, not a path".into()) }
 }
 
 /// `ls`.

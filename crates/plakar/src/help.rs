@@ -51,7 +51,16 @@ Patterns are those of .gitignore, for absolute paths:
   !keep.o             not left out, though an earlier pattern says so; not if a directory above it is
 
 What is named to be pushed is pushed, whatever patterns say; they count for what is beneath. In a file of patterns empty
-lines, and those that begin with '#', mean nothing.
+lines, and those that begin with '#', mean nothing. The same is true of what else is left out: -exclude-if-present .nobackup
+leaves out what is in directories that hold a .nobackup, but for that file, so that they are known again when they are
+restored; not if that directory itself was named. With -gitignore a .gitignore counts for all beneath it, be that in a git
+repository or not, and one that is further in comes first; those above what was named do not count, nor does one of more than
+1 MiB. With -one-file-system directories where something is mounted are stored without what is in them. What is left out is not
+looked at.
+
+For instance, a home directory without what can be had again:
+
+  plakar push -exclude-caches -exclude '*.iso' -gitignore -one-file-system ~
 
 Exit codes:
    0  all done
@@ -360,6 +369,8 @@ and for a source in 'push'. XDG_CONFIG_HOME is respected.
   paths = [\"~/\", \"/etc\"]
   tags = [\"daily\"]
   exclude = [\"*.o\", \"~/.cache/\"]        what is left out beneath these paths, as -exclude
+  max-size = \"1GB\"                       and as the flags besides: exclude-if-present = [\".nobackup\"],
+                                         exclude-caches, one-file-system, gitignore = true
   before = \"...\"                         a shell command; if it fails, nothing is pushed
   after = \"...\"                          another, with PLAKAR_EXIT_CODE, whatever came of the push
 

@@ -48,10 +48,11 @@ impl<'c> Chosen<'c> {
             let (name, source) = found.ok_or_else(|| config::unknown(word, kinds, &mut all.keys()))?;
             chosen.paths.extend(source.paths.iter().map(|path| path.clone().into()));
             chosen.tags.extend(source.tags.iter().cloned());
-            let beneath =
+            let beneath: Vec<_> =
                 source.paths.iter().map(|path| absolute(path.as_os_str().as_bytes(), b"/")).collect();
             let patterns = source.exclude.iter().map(String::as_str);
-            chosen.excludes.add(beneath, patterns).map_err(Failure::usage)?;
+            chosen.excludes.add(beneath.clone(), patterns).map_err(Failure::usage)?;
+            chosen.excludes.add_besides(beneath, source.besides.clone());
             if !chosen.sources.iter().any(|(other, _)| other == name) {
                 chosen.sources.push((name.clone(), source));
             }

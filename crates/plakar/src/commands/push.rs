@@ -13,7 +13,7 @@ use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
 use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
 use plakar_engine::source::Source;
-use plakar_fs::{Excludes, Walk};
+use plakar_fs::{Besides, Excludes, Walk};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -59,6 +59,14 @@ fn excludes(args: &Push, chosen: &Chosen) -> Result<Excludes> {
     let all = lines.iter().chain(&args.excludes).map(String::as_str);
     let mut excludes = chosen.excludes.clone();
     excludes.add(Vec::new(), all).map_err(|why| Failure::usage(format!("-exclude: {why}")))?;
+    let besides = Besides {
+        if_present: args.exclude_if_present.clone(),
+        caches: args.exclude_caches,
+        max_size: args.max_size,
+        one_file_system: args.one_file_system,
+        gitignore: args.gitignore,
+    };
+    excludes.add_besides(Vec::new(), besides);
     Ok(excludes)
 }
 

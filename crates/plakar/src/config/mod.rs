@@ -17,6 +17,11 @@
 //! paths = ["~/", "/etc"]
 //! tags = ["daily"]
 //! exclude = ["*.o", "~/.cache/"]            # as the flag, but beneath these paths only
+//! exclude-if-present = [".nobackup"]        # and so are these
+//! exclude-caches = true
+//! max-size = "1GB"
+//! one-file-system = true
+//! gitignore = true
 //! before = "systemctl --user stop notes"    # a shell command; if it fails, nothing is pushed
 //! after = "systemctl --user start notes"    # PLAKAR_EXIT_CODE is what came of it
 //! ```
@@ -32,6 +37,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::location::Location;
 use crate::passphrase::Source as Secret;
+use plakar_fs::Besides;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -81,6 +87,8 @@ pub struct Source {
     pub tags: Vec<String>,
     /// Patterns of what is left out beneath these paths.
     pub exclude: Vec<String>,
+    /// What else is left out beneath them.
+    pub besides: Besides,
     /// A shell command that is run before.
     pub before: Option<String>,
     /// And one after, whatever came of the push.

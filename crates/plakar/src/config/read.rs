@@ -4,7 +4,7 @@ use super::{Config, Repository, Source};
 use crate::location::Location;
 use crate::tags;
 use crate::units;
-use plakar_fs::Excludes;
+use plakar_fs::{Besides, Excludes};
 use plakar_store_object::Options;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
@@ -23,7 +23,18 @@ pub struct Problem {
 
 const TOP: [&str; 4] = ["default", "cache-size", "repositories", "sources"];
 const REPOSITORY: [&str; 4] = ["location", "keyfile", "passphrase-command", "options"];
-const SOURCE: [&str; 5] = ["paths", "tags", "exclude", "before", "after"];
+const SOURCE: [&str; 10] = [
+    "paths",
+    "tags",
+    "exclude",
+    "exclude-if-present",
+    "exclude-caches",
+    "max-size",
+    "one-file-system",
+    "gitignore",
+    "before",
+    "after",
+];
 
 /// Reads it whole. `home` is what `~` stands for.
 ///
@@ -223,7 +234,39 @@ impl Reading<'_> {
         }
         let [before, after] =
             ["before", "after"].map(|key| table.get(key).and_then(|value| self.text(value, key)));
-        Some(Source { paths, tags, exclude, before, after })
+        Some(Source { paths, tags, exclude, besides: self.besides(table), before, after })
+    }
+
+    fn besides(&mut self, table: &DeTable) -> Besides {
+        let mut besides = Besides::default();
+        if let Some(value) = table.get("exclude-if-present") {
+            for text in self.texts(value, "exclude-if-present") {
+                match Besides::is_marker(&text) {
+                    true => besides.if_present.push(text),
+                    false => {
+                        self.tell(value.span(), format!("exclude-if-present: {text}: no name, but a path"))
+                    }
+                }
+            }
+        }
+        if let Some(value) = table.get("max-size") {
+            match self.text(value, "max-size").map(|text| units::size(&text)) {
+                Some(Err(why)) => self.tell(value.span(), format!("max-size: {why}")),
+                size => besides.max_size = size.and_then(Result::ok),
+            }
+        }
+        besides.caches = self.switch(table, "exclude-caches");
+        besides.one_file_system = self.switch(table, "one-file-system");
+        besides.gitignore = self.switch(table, "gitignore");
+        besides
+    }
+
+    fn switch(&mut self, table: &DeTable, key: &str) -> bool {
+        let Some(value) = table.get(key) else { return false };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.tell(value.span(), format!("{key}: must be true or false"));
+            false
+        })
     }
 
     fn default(&mut self, value: &Value, text: &str, table: &DeTable) -> Option<OsString> {
@@ -333,7 +376,9 @@ mod tests {
     fn what_is_written_is_what_is_meant() {
         let text = "default = '@nas'\ncache-size = '2kB'\n[repositories.nas]\nlocation = 'ssh://nas/srv'\npassphrase-command = 'pass'\n\
                     [repositories.disk]\nlocation = '~/backups'\nkeyfile = '/k'\n[sources.home]\n\
-                    paths = ['~', '/etc']\ntags = ['a']\nexclude = ['*.o', '!~/x', '~/.cache/']\nbefore = 'b'\nafter = 'c'\n";
+                    paths = ['~', '/etc']\ntags = ['a']\nexclude = ['*.o', '!~/x', '~/.cache/']\n\
+                    exclude-if-present = ['.nobackup']\nexclude-caches = true\nmax-size = '1MB'\n\
+                    one-file-system = true\ngitignore = true\nbefore = 'b'\nafter = 'c'\n";
         let config = read(text.as_bytes(), Some(Path::new("/home/me"))).unwrap();
         assert_eq!((&config.default, config.cache_bytes), (&Some("@nas".into()), Some(2_000)));
         let disk = &config.repositories["disk"];
@@ -344,6 +389,13 @@ mod tests {
             paths: vec!["/home/me".into(), "/etc".into()],
             tags: vec!["a".into()],
             exclude: vec!["*.o".into(), "!/home/me/x".into(), "/home/me/.cache/".into()],
+            besides: Besides {
+                if_present: vec![".nobackup".into()],
+                caches: true,
+                max_size: Some(1_000_000),
+                one_file_system: true,
+                gitignore: true,
+            },
             before: Some("b".into()),
             after: Some("c".into()),
         };
@@ -412,6 +464,14 @@ mod tests {
         check(
             "[sources.a]\npaths = ['/b']\ntags = ['']\nexcludes = []",
             &["3: tags: must be", "4: unknown key: excludes; did you mean 'exclude'?"],
+        );
+        check(
+            "[sources.a]\npaths = ['/b']\nexclude-if-present = ['a/b']\nmax-size = 5\ngitignore = 'yes'",
+            &[
+                "3: exclude-if-present: a/b: no name",
+                "4: max-size: must be a text",
+                "5: gitignore: must be true or false",
+            ],
         );
         check("a = 1\na = 2\n", &["2: "]);
         check("\n[x\n", &["2: "]);

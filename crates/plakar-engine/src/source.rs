@@ -80,6 +80,15 @@ pub trait Source {
     /// Opens the regular file of the last `Leaf` for reading. Fails when by now something else lies
     /// there (a fifo put in its place is never waited for).
     fn open(&mut self) -> io::Result<Box<dyn Content + '_>>;
+
+    /// Asked once, after the last event and before anything is published: whether that was all. If not, nothing is
+    /// published. For sources that learn only at their end whether what they yielded is of any use.
+    ///
+    /// # Errors
+    /// Why not, in a sentence for the user.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Bytes, read front to back.

@@ -107,7 +107,10 @@ pub enum Command {
     #[command(after_help = CREATE)]
     Create(Create),
     /// Store files and directories as a new snapshot
-    #[command(after_help = PUSH)]
+    #[command(
+        after_help = PUSH,
+        override_usage = "plakar push [FLAGS] [PATH]...\n       plakar push [FLAGS] -stdin NAME [-command [--] COMMAND...]",
+    )]
     Push(Push),
     /// List snapshots, or what is in them
     #[command(after_help = EXIT_CODES)]
@@ -306,6 +309,24 @@ pub struct Push {
     /// Leave out what the .gitignore files name that are met beneath what is stored
     #[arg(long)]
     pub gitignore: bool,
+    /// Store what comes from standard input, as a file of this path
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = [
+            "excludes",
+            "exclude_from",
+            "exclude_if_present",
+            "exclude_caches",
+            "max_size",
+            "one_file_system",
+            "gitignore",
+        ],
+    )]
+    pub stdin: Option<OsString>,
+    /// Store what the command named after it prints as the file of -stdin, but only if it succeeds
+    #[arg(long, requires = "stdin")]
+    pub command: bool,
     /// Seconds between announcements of what was stored so far
     #[arg(long, hide = true, value_name = "SECONDS")]
     pub checkpoint_every: Option<f64>,

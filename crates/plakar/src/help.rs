@@ -58,6 +58,12 @@ repository or not, and one that is further in comes first; those above what was 
 1 MiB. With -one-file-system directories where something is mounted are stored without what is in them. What is left out is not
 looked at.
 
+With -stdin NAME one file is stored, at /NAME, as it comes; with -command what the command prints, which '--' divides from
+flags if one of its words begins with a dash. Cut short, or if the command fails, there is no snapshot:
+
+  plakar push -stdin db.sql -command pg_dump shop
+  ssh web tar c /srv | plakar push -stdin web.tar
+
 For instance, a home directory without what can be had again:
 
   plakar push -exclude-caches -exclude '*.iso' -gitignore -one-file-system ~

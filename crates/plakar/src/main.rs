@@ -37,6 +37,7 @@ mod several;
 mod sftp;
 mod sources;
 mod ssh;
+mod streamed;
 mod tags;
 mod tokenfile;
 mod units;

@@ -195,6 +195,7 @@ fn attempt(
         schedule: Schedule::new(&options.checkpoints),
     };
     push.walk(source)?;
+    source.end().map_err(|e| Error::Refused(e.to_string()))?;
     let root = push.root.ok_or_else(|| Error::Refused("there is nothing to push".into()))?;
     push.hints.flush();
     let row = Row {

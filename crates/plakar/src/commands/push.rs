@@ -8,6 +8,7 @@ use crate::output::{Data, Output, Progress};
 use crate::own::Own;
 use crate::repo::{self, Purpose};
 use crate::sources::Chosen;
+use crate::streamed::Stream;
 use crate::tags;
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
@@ -17,7 +18,7 @@ use plakar_fs::{Besides, Excludes, Walk};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,21 +30,40 @@ const CHECKPOINT_SECONDS_MIN: f64 = 0.05;
 /// Pushes.
 pub fn run(context: &Context, args: &Push) -> Result<Code> {
     let checkpoints = checkpoints(args.checkpoint_every)?;
+    if let Some(name) = &args.stdin {
+        let stream = stream(name, args)?;
+        let tags = tags::several(&args.tags).map_err(Failure::usage)?;
+        let what = What { typed: &[], stream: Some(stream), excludes: Arc::default(), tags };
+        return push_what(context, args, what, checkpoints);
+    }
     let mut chosen = Chosen::find(context, &args.paths)?;
     if args.paths.is_empty() {
         chosen.paths.push(".".into());
     }
     let all = [&args.tags[..], &chosen.tags].concat();
     let tags = tags::several(&all).map_err(Failure::usage)?;
-    let what = What { typed: &chosen.paths, excludes: Arc::new(excludes(args, &chosen)?), tags };
-    chosen.around(context, || push_paths(context, args, what, checkpoints))
+    let excludes = Arc::new(excludes(args, &chosen)?);
+    let what = What { typed: &chosen.paths, stream: None, excludes, tags };
+    chosen.around(context, || push_what(context, args, what, checkpoints))
 }
 
 /// What is pushed.
 struct What<'a> {
     typed: &'a [OsString],
+    /// Instead of paths.
+    stream: Option<Stream>,
     excludes: Arc<Excludes>,
     tags: Vec<String>,
+}
+
+/// What is pushed as it comes.
+fn stream(name: &OsStr, args: &Push) -> Result<Stream> {
+    match (args.command, args.paths.is_empty()) {
+        (false, false) => Err(Failure::usage("-stdin: nothing else can be pushed together with it")
+            .hint("a command that prints the file: '-stdin NAME -command -- COMMAND...'")),
+        (true, true) => Err(Failure::usage("-command: no command: '-stdin NAME -command -- COMMAND...'")),
+        _ => Stream::new(name, &args.paths),
+    }
 }
 
 /// What is left out: by the sources beneath their own paths, by what was typed everywhere.
@@ -70,14 +90,19 @@ fn excludes(args: &Push, chosen: &Chosen) -> Result<Excludes> {
     Ok(excludes)
 }
 
-fn push_paths(context: &Context, args: &Push, what: What, checkpoints: Checkpoints) -> Result<Code> {
-    let What { typed, excludes, tags } = what;
+fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoints) -> Result<Code> {
+    let What { typed, stream, excludes, tags } = what;
     let output = &context.output;
     // What is not there is told before a passphrase is asked for.
-    let roots = walk(typed)?.roots().to_vec();
+    let roots = match &stream {
+        Some(stream) => vec![stream.path.clone()],
+        None => walk(typed)?.roots().to_vec(),
+    };
     let place = repo::unlock(context, Purpose::Write)?;
     let own = Own::of(&place.location)?;
-    own.refuse(&roots)?;
+    if stream.is_none() {
+        own.refuse(&roots)?;
+    }
     let interrupted = interruption()?;
 
     let (host, unlocked) = (context.hostname(), &place.unlocked);
@@ -103,7 +128,16 @@ fn push_paths(context: &Context, args: &Push, what: What, checkpoints: Checkpoin
         repo::mind_rollback(context, &place.location, &repository);
         Ok(repository)
     };
+    let mut streamed = false;
     let mut source = || {
+        if let Some(stream) = &stream {
+            if std::mem::replace(&mut streamed, true) {
+                // Another client's cleanup took away what this push relied on.
+                return Err(Error::Refused("what came cannot be had a second time; push it again".into()));
+            }
+            let opened = stream.open(options.now, interrupted.clone());
+            return Ok(Box::new(opened.map_err(|e| Error::Refused(e.to_string()))?) as Box<dyn Source>);
+        }
         let mut walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
         walk.list_ahead(context.workers.min(2));
         walk.exclude(excludes.clone());

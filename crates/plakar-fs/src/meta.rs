@@ -112,13 +112,15 @@ pub(crate) struct Describer {
     /// Time stamps are only as fine as the kernel's tick, or the file system's: a file changed twice
     /// within one keeps its stamp. What was changed after this moment has no fingerprint.
     trusted_before: Time,
+    /// Fingerprints tell nothing of change times.
+    pub ignore_ctime: bool,
 }
 
 impl Describer {
     pub fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let trusted_before = Time { secs: now.as_secs() as i64 - 2, nanos: now.subsec_nanos() };
-        Self { owners: Owners::read(), links: Links::default(), trusted_before }
+        Self { owners: Owners::read(), links: Links::default(), trusted_before, ignore_ctime: false }
     }
 
     pub fn item(&mut self, name: &[u8], stat: &Stat, kind: Kind, ancestor: bool) -> Item {
@@ -149,10 +151,12 @@ impl Describer {
     }
 
     fn fingerprint(&self, stat: &Stat) -> u64 {
-        if stat.ctime >= self.trusted_before || stat.mtime >= self.trusted_before {
+        // A time that no file has: what was seen with change times is never taken for what was seen without.
+        let ctime = if self.ignore_ctime { Time { secs: i64::MIN, nanos: u32::MAX } } else { stat.ctime };
+        if ctime >= self.trusted_before || stat.mtime >= self.trusted_before {
             return 0;
         }
-        let words = [stat.ctime.secs as u64, stat.ctime.nanos.into(), stat.ino, stat.dev];
+        let words = [ctime.secs as u64, ctime.nanos.into(), stat.ino, stat.dev];
         words.into_iter().fold(0x9e37_79b9_7f4a_7c15, |sum, word| mix(sum ^ word)).max(1)
     }
 }
@@ -218,5 +222,11 @@ mod tests {
         let now = Time { secs: describer.trusted_before.secs + 1, nanos: 0 };
         assert_eq!(item(&mut describer, &Stat { ctime: now, ..old }), 0);
         assert_eq!(item(&mut describer, &Stat { mtime: now, ..old }), 0);
+        describer.ignore_ctime = true;
+        let without = item(&mut describer, &old);
+        assert!(without != 0 && without != known);
+        assert_eq!(item(&mut describer, &Stat { ctime: now, ..old }), without);
+        assert_eq!(item(&mut describer, &Stat { mtime: now, ..old }), 0);
+        assert_ne!(item(&mut describer, &Stat { ino: 8, ..old }), without);
     }
 }

@@ -138,6 +138,11 @@ impl Walk {
         self.rules.excludes = Some(excludes).filter(|excludes| !excludes.is_empty());
     }
 
+    /// Lets a change of the change time alone be none. It counts before the first event.
+    pub fn ignore_ctime(&mut self) {
+        self.describer.ignore_ctime = true;
+    }
+
     /// How many files and directories were left out so far; what is in those directories does not count.
     pub fn left_out(&self) -> u64 {
         self.left_out

@@ -60,6 +60,7 @@ fn push_tree(store: &Arc<dyn Store>, passphrase: Option<&[u8]>, tree: &Path, hin
         verify: true,
         hints: hints.map(Path::to_path_buf),
         trust_mtime: false,
+        force: false,
         uid: 0,
         checkpoints: Checkpoints::default(),
     };

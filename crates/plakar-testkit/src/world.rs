@@ -180,6 +180,7 @@ pub fn push(store: &Arc<dyn Store>, tree: &Tree, pushing: &Pushing) -> Outcome {
             verify: false,
             hints: pushing.hints.clone(),
             trust_mtime: pushing.trust_mtime,
+            force: false,
             uid: pushing.uid,
             checkpoints: pushing.checkpoints,
         };

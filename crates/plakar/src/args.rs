@@ -274,6 +274,29 @@ pub struct Push {
     /// Take files of the same size and modification time for unchanged, even without hints
     #[arg(long)]
     pub trust_mtime: bool,
+    /// Read every file, changed or not
+    #[arg(long, conflicts_with = "trust_mtime")]
+    pub force: bool,
+    /// Take files for unchanged though their change time is another, if all else is as it was
+    #[arg(long)]
+    pub ignore_ctime: bool,
+    /// Make no snapshot if it would hold what the newest one of these paths does
+    #[arg(long)]
+    pub skip_unchanged: bool,
+    /// Say what would be read, and store nothing
+    #[arg(long, conflicts_with = "stdin")]
+    pub dry_run: bool,
+    /// Store the paths in this file too, one in a line; '-' is standard input; may be repeated
+    #[arg(
+        long = "files-from",
+        value_name = "FILE",
+        action = clap::ArgAction::Append,
+        conflicts_with = "stdin",
+    )]
+    pub files_from: Vec<PathBuf>,
+    /// In files of paths a NUL ends each, not the line
+    #[arg(long, requires = "files_from")]
+    pub null: bool,
     /// Give the snapshot a tag; may be repeated, or several with commas
     #[arg(
         long = "tag",

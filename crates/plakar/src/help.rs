@@ -64,6 +64,13 @@ flags if one of its words begins with a dash. Cut short, or if the command fails
   plakar push -stdin db.sql -command pg_dump shop
   ssh web tar c /srv | plakar push -stdin web.tar
 
+-dry-run says how much would be read, with -verbose each path of it; how much of that is stored already, and what cannot be
+read, only reading tells. -skip-unchanged makes no snapshot if what was named is as in the newest snapshot of the same paths from
+this host, with all modes and times. -ignore-ctime is for file systems that change change times of their own: a file is read
+again if its size, modification time or inode number is another; that its extended attributes changed is then not seen. A file
+of paths (-files-from) may come from 'find -print0' with -null; each path in it is as one that was typed, relative to where one
+stands.
+
 For instance, a home directory without what can be had again:
 
   plakar push -exclude-caches -exclude '*.iso' -gitignore -one-file-system ~

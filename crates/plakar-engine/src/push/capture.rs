@@ -15,7 +15,7 @@ use crate::tree::node::{encode_xattrs, is_name, is_target};
 use crate::tree::pages::{NodeSink, PagesWriter};
 use crate::tree::{
     Body, Chunks, Content, Entry, FLAG_ANCESTOR, FLAG_BARE, FLAG_CHANGED, FLAG_SPARSE, FLAG_UNREADABLE,
-    FLAGS_PROBLEM, Kind, NodeId, Object, Subtree, Totals, XATTRS_INLINE_MAX, Xattrs,
+    FLAGS_PROBLEM, Kind, NodeId, Object, Subtree, Totals, XATTRS_INLINE_MAX, Xattrs, find_path,
 };
 use crate::write::{Owner, Session};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Push<'a> {
     /// The directories from the root to the current item.
     pub frames: Vec<Frame<'a>>,
     pub root: Option<Subtree>,
+    /// The roots that were asked for, by path, as they were captured; none if that is all of it.
+    pub tops: Vec<(Vec<u8>, Entry)>,
     pub progress: Progress,
     pub source_digest: [u8; 32],
     pub schedule: Schedule,
@@ -154,11 +156,12 @@ impl<'a> Push<'a> {
         let mut pages = Pages { session: &mut self.session, all: &self.bases, beside: &frame.bases };
         let node = frame.pages.finish(&self.keys, &mut pages)?;
         let subtree = Subtree { node, totals: frame.totals };
+        if !self.frames.is_empty() {
+            entry.content = Content::Directory(subtree);
+            self.note_top(&entry);
+        }
         match self.frames.last_mut() {
-            Some(above) => {
-                entry.content = Content::Directory(subtree);
-                add(above, entry, &self.keys, &self.bases, &mut self.session)
-            }
+            Some(above) => add(above, entry, &self.keys, &self.bases, &mut self.session),
             None => {
                 self.root = Some(subtree);
                 Ok(())
@@ -189,7 +192,7 @@ impl<'a> Push<'a> {
             }
         }
         for (number, seen, old) in &old_entries {
-            if self.is_unchanged(&item, *seen, old) && self.may_take_over(*number, old)? {
+            if is_unchanged(self.options, &item, *seen, old) && self.may_take_over(*number, old)? {
                 let mut entry = old.clone();
                 entry.meta = item.meta.clone();
                 entry.link_group = link_group;
@@ -222,8 +225,36 @@ impl<'a> Push<'a> {
     }
 
     fn add_to_current(&mut self, entry: Entry) -> Result<()> {
+        self.note_top(&entry);
         let above = self.frames.last_mut().expect("a leaf lies in a directory");
         add(above, entry, &self.keys, &self.bases, &mut self.session)
+    }
+
+    /// Notes an entry of the innermost directory, if it is a root.
+    fn note_top(&mut self, entry: &Entry) {
+        let beneath_root = |frame: &Frame| frame.entry.flags & FLAG_ANCESTOR == 0;
+        if entry.flags & FLAG_ANCESTOR != 0 || self.frames.last().is_none_or(beneath_root) {
+            return;
+        }
+        let names = self.frames[1..].iter().map(|frame| &frame.entry.name).chain([&entry.name]);
+        let path = names.flat_map(|name| [b"/", &name[..]].concat()).collect();
+        self.tops.push((path, entry.clone()));
+    }
+
+    /// Whether what was captured is what lies at the same paths in the tree of `old`, of the same roots. What is only on the
+    /// way to them does not count: who pushes a home directory does not mean `/home`.
+    pub fn is_as_in(&self, old: &Subtree) -> Result<bool> {
+        if self.root == Some(*old) {
+            return Ok(true);
+        }
+        for (path, entry) in &self.tops {
+            match find_path(self.reader, old, path) {
+                Ok(Some(found)) if found == *entry => {}
+                Err(e) if !e.is_damage() && !e.is_not_found() => return Err(e),
+                _ => return Ok(false),
+            }
+        }
+        Ok(!self.tops.is_empty())
     }
 
     /// The hard-link group of an item: made of the first path under which this run meets the file.
@@ -240,18 +271,6 @@ impl<'a> Push<'a> {
             let (number, relative) = inside.min_by_key(|(_, rest)| rest.len()).unwrap_or((0, &path));
             keys.link_group(number as u32, relative)
         })
-    }
-
-    fn is_unchanged(&self, item: &Item, seen: u64, old: &Entry) -> bool {
-        let same = old.content.kind() == item.kind
-            && old.meta.mtime == item.meta.mtime
-            && old.flags & FLAGS_PROBLEM == 0
-            && match &old.content {
-                Content::File(object) => object.size == item.size,
-                _ => true,
-            };
-        let hinted = seen != 0 && seen == item.fingerprint;
-        same && (hinted || (self.options.trust_mtime && item.kind == Kind::File && old.meta == item.meta))
     }
 
     fn may_take_over(&mut self, base: usize, old: &Entry) -> Result<bool> {
@@ -437,6 +456,20 @@ impl<'a> Push<'a> {
         self.schedule.done();
         Ok(())
     }
+}
+
+/// Whether an item is as it was, when its fingerprint was `seen`.
+pub fn is_unchanged(options: &PushOptions, item: &Item, seen: u64, old: &Entry) -> bool {
+    let same = old.content.kind() == item.kind
+        && old.meta.mtime == item.meta.mtime
+        && old.flags & FLAGS_PROBLEM == 0
+        && match &old.content {
+            Content::File(object) => object.size == item.size,
+            _ => true,
+        };
+    let hinted = seen != 0 && seen == item.fingerprint;
+    let trusted = hinted || (options.trust_mtime && item.kind == Kind::File && old.meta == item.meta);
+    same && trusted && !options.force
 }
 
 /// An item as it can be stored: some file systems hand out times and names that a reader refuses, and one such

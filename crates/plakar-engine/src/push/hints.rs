@@ -49,6 +49,15 @@ impl HintsWriter {
         }
     }
 
+    /// What was written describes this session's tree as well: it is found for that one instead.
+    pub fn give_to(mut self, folder: &Path, session: SessionId, other: SessionId) {
+        self.flush();
+        if self.out.is_some() {
+            // Else those of before stay, which costs time only.
+            let _ = fs::rename(path(folder, session), path(folder, other));
+        }
+    }
+
     /// Makes sure that what was written so far is found by the next run.
     pub fn flush(&mut self) {
         if self.out.as_mut().is_some_and(|out| out.flush().is_err()) {

@@ -11,6 +11,7 @@ mod capture;
 mod file;
 mod hints;
 mod links;
+mod plan;
 mod schedule;
 
 use crate::block::Compression;
@@ -37,6 +38,7 @@ use std::time::Instant;
 const PUSH_ATTEMPTS: usize = 3;
 
 pub(crate) use file::{FileReader, OldRows, ReadError};
+pub use plan::{Planned, plan};
 pub use schedule::Checkpoints;
 pub(crate) use schedule::Schedule;
 
@@ -64,6 +66,8 @@ pub struct PushOptions {
     pub hints: Option<PathBuf>,
     /// Takes a file for unchanged when size and modification time are the same, with or without hints.
     pub trust_mtime: bool,
+    /// Takes nothing for unchanged: everything is read.
+    pub force: bool,
     /// Who pushes, as a user id: these files and root's may share a block.
     pub uid: u32,
     /// When what was stored so far is announced.
@@ -104,6 +108,15 @@ pub struct Pushed {
     pub progress: Progress,
 }
 
+/// What came of a push that need not make a snapshot.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It made one.
+    Published(Pushed),
+    /// All is as in this snapshot, the newest of this host with these roots: nothing was published.
+    Unchanged(Row),
+}
+
 /// Who may resume what: a digest of host and roots.
 fn source_digest(host: &str, roots: &[Vec<u8>]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("plakar v1 source");
@@ -128,14 +141,46 @@ pub fn push(
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Pushed> {
+    match attempts(open, store, source, options, false, observer, interrupted)? {
+        Outcome::Published(pushed) => Ok(pushed),
+        Outcome::Unchanged(_) => unreachable!("that was not asked for"),
+    }
+}
+
+/// As [`push`], but publishes nothing if that would be what the newest snapshot of this host with these roots holds already.
+///
+/// # Errors
+/// As [`push`].
+pub fn push_if_changed(
+    open: &mut dyn FnMut() -> Result<Repository>,
+    store: Arc<dyn Store>,
+    source: &mut dyn FnMut() -> Result<Box<dyn Source>>,
+    options: &PushOptions,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Outcome> {
+    attempts(open, store, source, options, true, observer, interrupted)
+}
+
+fn attempts(
+    open: &mut dyn FnMut() -> Result<Repository>,
+    store: Arc<dyn Store>,
+    source: &mut dyn FnMut() -> Result<Box<dyn Source>>,
+    options: &PushOptions,
+    if_changed: bool,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Outcome> {
     for _ in 0..PUSH_ATTEMPTS {
         let repo = open()?;
         let mut source = source()?;
-        if let Some(pushed) = attempt(repo, store.clone(), &mut *source, options, observer, interrupted)? {
+        let source = &mut *source;
+        let done = attempt(repo, store.clone(), source, options, if_changed, observer, interrupted)?;
+        if let Some(outcome) = done {
             if let Some(folder) = &options.hints {
                 hints::tidy(folder);
             }
-            return Ok(pushed);
+            return Ok(outcome);
         }
     }
     Err(Error::Refused(
@@ -148,9 +193,10 @@ fn attempt(
     store: Arc<dyn Store>,
     source: &mut dyn Source,
     options: &PushOptions,
+    if_changed: bool,
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
-) -> Result<Option<Pushed>> {
+) -> Result<Option<Outcome>> {
     let began = Instant::now();
     let digest = source_digest(&options.host, &options.roots);
     let chosen = choose_bases(&repo, options, &digest);
@@ -162,7 +208,7 @@ fn attempt(
         may_admin: true,
     };
     let reader = Reader::new(&repo, crate::read::CACHE_BYTES_DEFAULT / 4);
-    let bases: Vec<_> = chosen.snapshot.iter().map(|(session, ..)| *session).collect();
+    let bases: Vec<_> = chosen.snapshot.iter().map(|base| base.session).collect();
     let hinted: Vec<_> = chosen.unfinished.iter().map(|(session, _)| *session).collect();
     let (session, held) = Session::begin(repo, store, session_options, &bases, &hinted)?;
     let folder = options.hints.as_deref();
@@ -171,10 +217,11 @@ fn attempt(
     if let Some((session, root)) = chosen.unfinished {
         bases.push(Base { root: root.node, held: false, hints: HintsReader::open(folder, session) });
     }
-    if let Some((session, root, uuid)) = chosen.snapshot {
-        parents.push(uuid);
-        let held = held.contains(&session);
-        bases.push(Base { root: root.node, held, hints: HintsReader::open(folder, session) });
+    if let Some(base) = &chosen.snapshot {
+        parents.push(Uuid(base.row.uuid));
+        let held = held.contains(&base.session);
+        let hints = HintsReader::open(folder, base.session);
+        bases.push(Base { root: base.row.root.node, held, hints });
     }
     let keys = session.keys();
     let mut push = Push {
@@ -190,6 +237,7 @@ fn attempt(
         links: LinkGroups::default(),
         frames: Vec::new(),
         root: None,
+        tops: Vec::new(),
         progress: Progress::default(),
         source_digest: digest,
         schedule: Schedule::new(&options.checkpoints),
@@ -197,6 +245,14 @@ fn attempt(
     push.walk(source)?;
     source.end().map_err(|e| Error::Refused(e.to_string()))?;
     let root = push.root.ok_or_else(|| Error::Refused("there is nothing to push".into()))?;
+    if let Some(base) = chosen.snapshot.filter(|base| if_changed && base.newest_here)
+        && push.is_as_in(&base.row.root)?
+    {
+        if let Some(folder) = folder {
+            push.hints.give_to(folder, push.session.id(), base.session);
+        }
+        return Ok(Some(Outcome::Unchanged(base.row)));
+    }
     push.hints.flush();
     let row = Row {
         uuid: random_uuid(),
@@ -220,14 +276,21 @@ fn attempt(
     let session = push.session.id();
     let (ended, _) = push.session.publish(Some(row.clone()))?;
     Ok(match ended {
-        Ended::Published => Some(Pushed { row, session, progress }),
+        Ended::Published => Some(Outcome::Published(Pushed { row, session, progress })),
         Ended::Lost => None,
     })
 }
 
 struct Chosen {
-    snapshot: Option<(SessionId, Subtree, Uuid)>,
+    snapshot: Option<ChosenSnapshot>,
     unfinished: Option<(SessionId, Subtree)>,
+}
+
+struct ChosenSnapshot {
+    session: SessionId,
+    row: Row,
+    /// There is no later one of this host with these roots.
+    newest_here: bool,
 }
 
 /// The latest snapshot of this host with these roots (or, failing that, of these roots), preferring one there are
@@ -252,7 +315,12 @@ fn choose_bases(repo: &Repository, options: &PushOptions, digest: &[u8; 32]) -> 
         })
         .max_by_key(|(_, _, at)| *at);
     Chosen {
-        snapshot: best.map(|s| (s.session, s.row.root, Uuid(s.row.uuid))),
+        snapshot: best.map(|best| {
+            let mut here = snapshots.iter().filter(|s| roots(s.row) && s.row.host == options.host);
+            let newest_here =
+                best.row.host == options.host && here.all(|s| s.row.created <= best.row.created);
+            ChosenSnapshot { session: best.session, row: best.row.clone(), newest_here }
+        }),
         unfinished: unfinished.map(|(session, partial, _)| (session, partial.root)),
     }
 }

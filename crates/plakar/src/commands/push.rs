@@ -12,7 +12,10 @@ use crate::streamed::Stream;
 use crate::tags;
 use plakar_engine::Error;
 use plakar_engine::index::segment::Author;
-use plakar_engine::push::{Checkpoints, Observer, Progress as Pushing, PushOptions, push};
+use plakar_engine::push::{
+    Checkpoints, Observer, Outcome, Progress as Pushing, PushOptions, plan, push, push_if_changed,
+};
+use plakar_engine::repository::Unlocked;
 use plakar_engine::source::Source;
 use plakar_fs::{Besides, Excludes, Walk};
 use serde_json::json;
@@ -20,12 +23,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The fewest seconds between checkpoints: each is a few requests.
 const CHECKPOINT_SECONDS_MIN: f64 = 0.05;
+
+/// The most paths out of files: a snapshot tells all of them wherever it is listed.
+const LISTED_MAX: usize = 10_000;
 
 /// Pushes.
 pub fn run(context: &Context, args: &Push) -> Result<Code> {
@@ -37,13 +45,18 @@ pub fn run(context: &Context, args: &Push) -> Result<Code> {
         return push_what(context, args, what, checkpoints);
     }
     let mut chosen = Chosen::find(context, &args.paths)?;
-    if args.paths.is_empty() {
+    if args.paths.is_empty() && args.files_from.is_empty() {
         chosen.paths.push(".".into());
     }
+    listed(args, &mut chosen.paths)?;
     let all = [&args.tags[..], &chosen.tags].concat();
     let tags = tags::several(&all).map_err(Failure::usage)?;
     let excludes = Arc::new(excludes(args, &chosen)?);
     let what = What { typed: &chosen.paths, stream: None, excludes, tags };
+    if args.dry_run {
+        // Without what is to be run around a push: there is none.
+        return show_plan(context, args, what);
+    }
     chosen.around(context, || push_what(context, args, what, checkpoints))
 }
 
@@ -54,6 +67,31 @@ struct What<'a> {
     stream: Option<Stream>,
     excludes: Arc<Excludes>,
     tags: Vec<String>,
+}
+
+/// Adds the paths that files name.
+fn listed(args: &Push, paths: &mut Vec<OsString>) -> Result<()> {
+    for file in &args.files_from {
+        let read = match file.as_os_str() == "-" {
+            true => {
+                let mut bytes = Vec::new();
+                io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+            }
+            false => fs::read(file),
+        };
+        let bytes = read.map_err(|e| Failure::io(file, &e))?;
+        let end = if args.null { 0 } else { b'\n' };
+        let lines = bytes.split(|byte| *byte == end).filter(|line| !line.is_empty());
+        paths.extend(lines.map(|line| OsString::from_vec(line.to_vec())));
+    }
+    if paths.is_empty() {
+        return Err(Failure::failed("-files-from: no path is named").hint("nothing was pushed"));
+    }
+    if !args.files_from.is_empty() && paths.len() > LISTED_MAX {
+        let what = format!("-files-from: {} paths: a snapshot is of at most {LISTED_MAX}", paths.len());
+        return Err(Failure::failed(what).hint("name directories, and what is left out of them"));
+    }
+    Ok(())
 }
 
 /// What is pushed as it comes.
@@ -105,22 +143,8 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
     }
     let interrupted = interruption()?;
 
-    let (host, unlocked) = (context.hostname(), &place.unlocked);
-    let options = PushOptions {
-        user: context.username(),
-        command: context.command_line.clone(),
-        tags,
-        author: Author { replica: unlocked.replica().id, writer: context.local.writer(output) },
-        now: now(),
-        workers: context.workers,
-        verify: !args.no_verify,
-        hints: context.local.hints(unlocked.config().domain, &host, &roots, output),
-        trust_mtime: args.trust_mtime,
-        uid: rustix::process::geteuid().as_raw(),
-        checkpoints,
-        roots,
-        host,
-    };
+    let unlocked = &place.unlocked;
+    let options = options(context, args, unlocked, roots, tags, checkpoints);
     let skipped = Rc::new(RefCell::new(BTreeSet::new()));
     let mut open = || {
         let repository = unlocked.clone().open()?;
@@ -141,13 +165,21 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
         let mut walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
         walk.list_ahead(context.workers.min(2));
         walk.exclude(excludes.clone());
+        if args.ignore_ctime {
+            walk.ignore_ctime();
+        }
         Ok(Box::new(own.leave_out(walk, skipped.clone())) as Box<dyn Source>)
     };
     let mut observer = Telling { output, progress: output.progress(), problems: 0 };
-    let result = push(&mut open, place.store.clone(), &mut source, &options, &mut observer, &interrupted);
+    let (open, source) = (&mut open, &mut source);
+    let store = place.store.clone();
+    let result = match args.skip_unchanged {
+        true => push_if_changed(open, store, source, &options, &mut observer, &interrupted),
+        false => push(open, store, source, &options, &mut observer, &interrupted).map(Outcome::Published),
+    };
     let problems = observer.problems;
     drop(observer);
-    let pushed = result.map_err(|e| match e {
+    let outcome = result.map_err(|e| match e {
         Error::Interrupted => {
             Failure::failed("interrupted; what was stored so far is kept for the next push")
         }
@@ -157,6 +189,19 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
     for path in skipped.borrow().iter() {
         output.note(&format!("left out the repository itself: {}", format::printable(path)));
     }
+    let pushed = match outcome {
+        Outcome::Published(pushed) => pushed,
+        Outcome::Unchanged(row) => {
+            let uuid = row.uuid_text();
+            let mut data = Data::begin()?;
+            match output.json {
+                true => data.json(&json!({ "unchanged": uuid, "problems": problems }))?,
+                false => data.line(&format!("unchanged since {uuid}: no snapshot was made"))?,
+            }
+            data.end()?;
+            return Ok(if problems > 0 { Code::Problems } else { Code::Done });
+        }
+    };
     let made = pushed.row.created.secs;
     context.local.published(&place.location, unlocked.replica().id, pushed.session, made, output);
     let uuid = pushed.row.uuid_text();
@@ -178,6 +223,81 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
         }))?;
         data.end()?;
     }
+    Ok(if problems > 0 { Code::Problems } else { Code::Done })
+}
+
+fn options(
+    context: &Context,
+    args: &Push,
+    unlocked: &Unlocked,
+    roots: Vec<Vec<u8>>,
+    tags: Vec<String>,
+    checkpoints: Checkpoints,
+) -> PushOptions {
+    let (host, output) = (context.hostname(), &context.output);
+    PushOptions {
+        user: context.username(),
+        command: context.command_line.clone(),
+        tags,
+        author: Author { replica: unlocked.replica().id, writer: context.local.writer(output) },
+        now: now(),
+        workers: context.workers,
+        verify: !args.no_verify,
+        hints: context.local.hints(unlocked.config().domain, &host, &roots, output),
+        trust_mtime: args.trust_mtime,
+        force: args.force,
+        uid: rustix::process::geteuid().as_raw(),
+        checkpoints,
+        roots,
+        host,
+    }
+}
+
+/// Says what a push would read.
+fn show_plan(context: &Context, args: &Push, what: What) -> Result<Code> {
+    let output = &context.output;
+    let roots = walk(what.typed)?.roots().to_vec();
+    let place = repo::unlock(context, Purpose::Read)?;
+    let own = Own::of(&place.location)?;
+    own.refuse(&roots)?;
+    let repository = place.open(context)?;
+    let interrupted = interruption()?;
+    let options = options(context, args, &place.unlocked, roots, what.tags, Checkpoints::default());
+    let mut source = walk(what.typed)?;
+    source.list_ahead(context.workers.min(2));
+    source.exclude(what.excludes);
+    if args.ignore_ctime {
+        source.ignore_ctime();
+    }
+    let mut source = own.leave_out(source, Rc::default());
+    let mut observer = Telling { output, progress: output.progress(), problems: 0 };
+    let mut each = |path: &[u8], new: bool| {
+        let how = if new { "new" } else { "changed" };
+        output.note(&format!("{how}: {}", format::printable(path)));
+    };
+    let planned = plan(&repository, &mut source, &options, &mut observer, &mut each, &interrupted)?;
+    let problems = observer.problems;
+    drop(observer);
+    let mut data = Data::begin()?;
+    match output.json {
+        true => data.json(&json!({
+            "items": planned.items,
+            "new": planned.new,
+            "changed": planned.changed,
+            "files_to_read": planned.files_to_read,
+            "bytes_to_read": planned.bytes_to_read,
+            "problems": problems,
+        }))?,
+        false => data.line(&format!(
+            "would read {} files, {}; {} new, {} changed, of {} items",
+            planned.files_to_read,
+            format::size(planned.bytes_to_read),
+            planned.new,
+            planned.changed,
+            planned.items
+        ))?,
+    }
+    data.end()?;
     Ok(if problems > 0 { Code::Problems } else { Code::Done })
 }
 

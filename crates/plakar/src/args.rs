@@ -283,6 +283,9 @@ pub struct Push {
     /// Make no snapshot if it would hold what the newest one of these paths does
     #[arg(long)]
     pub skip_unchanged: bool,
+    /// Store the one path as if it lay at this one
+    #[arg(long = "as", value_name = "PATH", conflicts_with = "stdin")]
+    pub recorded_as: Option<OsString>,
     /// Say what would be read, and store nothing
     #[arg(long, conflicts_with = "stdin")]
     pub dry_run: bool,

@@ -71,6 +71,11 @@ again if its size, modification time or inode number is another; that its extend
 of paths (-files-from) may come from 'find -print0' with -null; each path in it is as one that was typed, relative to where one
 stands.
 
+With -as a path is stored as if it lay elsewhere, as with a file system snapshot that is mounted for the time of the push;
+patterns are for where it really lies:
+
+  plakar push -as /home /mnt/snapshot/home
+
 For instance, a home directory without what can be had again:
 
   plakar push -exclude-caches -exclude '*.iso' -gitignore -one-file-system ~

@@ -29,6 +29,7 @@ mod passphrase;
 mod peer;
 mod pins;
 mod refs;
+mod renamed;
 mod repo;
 mod room;
 mod samples;

@@ -6,6 +6,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::format;
 use crate::output::{Data, Output, Progress};
 use crate::own::Own;
+use crate::renamed::Renamed;
 use crate::repo::{self, Purpose};
 use crate::sources::Chosen;
 use crate::streamed::Stream;
@@ -17,14 +18,14 @@ use plakar_engine::push::{
 };
 use plakar_engine::repository::Unlocked;
 use plakar_engine::source::Source;
-use plakar_fs::{Besides, Excludes, Walk};
+use plakar_fs::{Besides, Excludes, Walk, absolute};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +142,7 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
     if stream.is_none() {
         own.refuse(&roots)?;
     }
+    let roots = renamed(args, roots)?;
     let interrupted = interruption()?;
 
     let unlocked = &place.unlocked;
@@ -162,13 +164,8 @@ fn push_what(context: &Context, args: &Push, what: What, checkpoints: Checkpoint
             let opened = stream.open(options.now, interrupted.clone());
             return Ok(Box::new(opened.map_err(|e| Error::Refused(e.to_string()))?) as Box<dyn Source>);
         }
-        let mut walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
-        walk.list_ahead(context.workers.min(2));
-        walk.exclude(excludes.clone());
-        if args.ignore_ctime {
-            walk.ignore_ctime();
-        }
-        Ok(Box::new(own.leave_out(walk, skipped.clone())) as Box<dyn Source>)
+        let walk = Walk::new(typed).map_err(|e| Error::Refused(e.to_string()))?;
+        Ok(walked(context, args, walk, &own, &excludes, &skipped))
     };
     let mut observer = Telling { output, progress: output.progress(), problems: 0 };
     let (open, source) = (&mut open, &mut source);
@@ -253,6 +250,52 @@ fn options(
     }
 }
 
+/// The roots as they are recorded.
+fn renamed(args: &Push, roots: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    let Some(path) = &args.recorded_as else { return Ok(roots) };
+    if !path.as_bytes().starts_with(b"/") {
+        return Err(Failure::usage(format!(
+            "-as: {}: a path that begins with '/' is needed",
+            path.display()
+        )));
+    }
+    let [root] = &roots[..] else {
+        return Err(Failure::usage(format!(
+            "-as: there are {} paths, and one can have this name",
+            roots.len()
+        )));
+    };
+    let path = absolute(path.as_bytes(), b"/");
+    if path == b"/" && !fs::metadata(OsStr::from_bytes(root)).is_ok_and(|root| root.is_dir()) {
+        return Err(Failure::usage("-as: only a directory can be '/'"));
+    }
+    Ok(vec![path])
+}
+
+/// What a walk meets, as it is to be pushed.
+fn walked(
+    context: &Context,
+    args: &Push,
+    mut walk: Walk,
+    own: &Own,
+    excludes: &Arc<Excludes>,
+    skipped: &Rc<RefCell<BTreeSet<Vec<u8>>>>,
+) -> Box<dyn Source> {
+    walk.list_ahead(context.workers.min(2));
+    walk.exclude(excludes.clone());
+    if args.ignore_ctime {
+        walk.ignore_ctime();
+    }
+    let root = walk.roots().first().cloned();
+    let others = own.leave_out(walk, skipped.clone());
+    match (&args.recorded_as, root) {
+        (Some(path), Some(root)) => {
+            Box::new(Renamed::new(others, root, &absolute(path.as_bytes(), b"/"), now()))
+        }
+        _ => Box::new(others),
+    }
+}
+
 /// Says what a push would read.
 fn show_plan(context: &Context, args: &Push, what: What) -> Result<Code> {
     let output = &context.output;
@@ -260,22 +303,17 @@ fn show_plan(context: &Context, args: &Push, what: What) -> Result<Code> {
     let place = repo::unlock(context, Purpose::Read)?;
     let own = Own::of(&place.location)?;
     own.refuse(&roots)?;
+    let roots = renamed(args, roots)?;
     let repository = place.open(context)?;
     let interrupted = interruption()?;
     let options = options(context, args, &place.unlocked, roots, what.tags, Checkpoints::default());
-    let mut source = walk(what.typed)?;
-    source.list_ahead(context.workers.min(2));
-    source.exclude(what.excludes);
-    if args.ignore_ctime {
-        source.ignore_ctime();
-    }
-    let mut source = own.leave_out(source, Rc::default());
+    let mut source = walked(context, args, walk(what.typed)?, &own, &what.excludes, &Rc::default());
     let mut observer = Telling { output, progress: output.progress(), problems: 0 };
     let mut each = |path: &[u8], new: bool| {
         let how = if new { "new" } else { "changed" };
         output.note(&format!("{how}: {}", format::printable(path)));
     };
-    let planned = plan(&repository, &mut source, &options, &mut observer, &mut each, &interrupted)?;
+    let planned = plan(&repository, &mut *source, &options, &mut observer, &mut each, &interrupted)?;
     let problems = observer.problems;
     drop(observer);
     let mut data = Data::begin()?;

@@ -3,8 +3,7 @@
 //! Every flag is a long one, shown and typed with one dash ([`crate::argv`]).
 
 use crate::help::{
-    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXEC,
-    EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXEC, EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PULL, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -116,7 +115,7 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Ls(Ls),
     /// Restore snapshots, or parts of them
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = PULL)]
     Pull(Pull),
     /// Print files of snapshots
     #[command(after_help = EXIT_CODES)]
@@ -398,12 +397,26 @@ pub struct Pull {
     /// Restore what PATH names right into the directory, without what leads to it
     #[arg(long)]
     pub rebase: bool,
-    /// Give files to owners by number, not by name
-    #[arg(long)]
+    /// Whom to give files to
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Owner::Name)]
+    pub owner: Owner,
+    /// The same as -owner number
+    #[arg(long, conflicts_with = "owner")]
     pub numeric_ids: bool,
     /// What to restore
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub references: Vec<OsString>,
+}
+
+/// Whom restored files are given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Owner {
+    /// The user of the same name; of the same number where there is none.
+    Name,
+    /// The user of the same number.
+    Number,
+    /// Nobody: they stay with whoever restores them.
+    None,
 }
 
 /// `cat`.

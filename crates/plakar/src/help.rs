@@ -89,6 +89,23 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `pull`.
+pub const PULL: &str = "\
+What is restored is everybody's who had it, as far as that is allowed to whoever restores it; what is not allowed is told. With
+-owner none nothing is tried, and nothing told: all belongs to whoever restores it, without setuid and setgid where the owner was
+somebody else, which is told.
+
+  plakar pull -owner none -path look 8c1f:/srv/www
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood
+   3  done, except for what was reported
+   4  damage found
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `exec`.
 pub const EXEC: &str = "\
 The program is read whole and proven before it begins. It lies in memory then, and takes the place of this one, so that nothing

@@ -1,6 +1,6 @@
 //! `plakar pull`: restores snapshots, or parts of them.
 
-use crate::args::Pull;
+use crate::args::{Owner, Pull};
 use crate::context::{Context, interruption};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
@@ -31,7 +31,12 @@ pub fn run(context: &Context, args: &Pull) -> Result<Code> {
             return Err(Failure::failed(format!("{uuid}:{path}: no such path in the snapshot")));
         }
     }
-    let owners = if args.numeric_ids { OwnerPolicy::Numbers } else { OwnerPolicy::Names };
+    let owners = match args.owner {
+        Owner::Number => OwnerPolicy::Numbers,
+        Owner::Name if args.numeric_ids => OwnerPolicy::Numbers,
+        Owner::Name => OwnerPolicy::Names,
+        Owner::None => OwnerPolicy::Keep,
+    };
     let options = RestoreOptions { owners, workers: context.workers };
     let target = args.path.as_deref().unwrap_or(Path::new("."));
     let interrupted = interruption()?;

@@ -2,7 +2,7 @@
 //! requests are on their way together.
 
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
-use plakar_fs::restore::{RestoreOptions, restore};
+use plakar_fs::restore::{Overwrite, RestoreOptions, restore};
 use plakar_fs::target::OwnerPolicy;
 use plakar_store::{MemoryStore, Store};
 use plakar_testkit::distant::{Distant, RoundTrips};
@@ -39,7 +39,8 @@ fn ten_thousand_small_files_come_back_in_few_round_trips() {
         trips.reset();
         let reader = Reader::new(&repository, CACHE_BYTES_DEFAULT);
         let target = tempfile::tempdir().unwrap();
-        let options = RestoreOptions { owners: OwnerPolicy::Numbers, workers: 2 };
+        let options =
+            RestoreOptions { owners: OwnerPolicy::Numbers, overwrite: Overwrite::Always, workers: 2 };
         let mut problems = Vec::new();
         let restored = restore(
             &reader,

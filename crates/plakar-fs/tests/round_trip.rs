@@ -10,7 +10,7 @@ use plakar_engine::repository::{self, Encryption, Locked, Repository};
 use plakar_engine::source::Source;
 use plakar_engine::tree::Time;
 use plakar_fs::Walk;
-use plakar_fs::restore::{RestoreOptions, restore};
+use plakar_fs::restore::{Overwrite, RestoreOptions, restore};
 use plakar_fs::target::OwnerPolicy;
 use plakar_store::{DirStore, Store};
 use std::ffi::OsString;
@@ -162,7 +162,8 @@ fn a_tree_comes_back_whole_and_an_unchanged_push_stores_nothing_of_it() {
         assert_eq!(checked(&repo), 0);
         let reader = Reader::new(&repo, 1 << 20);
         let out = dir.path().join("out");
-        let options = RestoreOptions { owners: OwnerPolicy::default(), workers: 2 };
+        let options =
+            RestoreOptions { owners: OwnerPolicy::default(), overwrite: Overwrite::Always, workers: 2 };
         let path = tree.as_os_str().as_encoded_bytes();
         let root = &fourth.row.root;
         let mut problem = |path: &[u8], what: &str| panic!("{}: {what}", String::from_utf8_lossy(path));

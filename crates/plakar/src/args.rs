@@ -397,6 +397,9 @@ pub struct Pull {
     /// Restore what PATH names right into the directory, without what leads to it
     #[arg(long)]
     pub rebase: bool,
+    /// Which files that are there already to replace
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Overwrite::Always)]
+    pub overwrite: Overwrite,
     /// Whom to give files to
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Owner::Name)]
     pub owner: Owner,
@@ -406,6 +409,19 @@ pub struct Pull {
     /// What to restore
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub references: Vec<OsString>,
+}
+
+/// Which files are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Overwrite {
+    /// All.
+    Always,
+    /// Those of another kind, size or modification time.
+    Changed,
+    /// Those that were modified before what the snapshot has.
+    Newer,
+    /// None.
+    Never,
 }
 
 /// Whom restored files are given to.

@@ -97,6 +97,11 @@ somebody else, which is told.
 
   plakar pull -owner none -path look 8c1f:/srv/www
 
+What is there already is replaced, one file after the other and each in one step; what else is there stays. -overwrite changed
+leaves files alone that have the size and modification time of what the snapshot has, so that a pull which was interrupted goes
+on where it was; newer those that were not modified before it; never all. Directories get the modes and times of the snapshot in
+any case.
+
 Exit codes:
    0  all done
    1  failed

@@ -10,7 +10,7 @@
 
 mod batch;
 
-use crate::target::{Attributes, OwnerPolicy, Problem, Target, TargetDir, What};
+use crate::target::{Attributes, Look, OwnerPolicy, Problem, Target, TargetDir, What};
 use batch::{Batch, FileJob};
 use plakar_engine::read::Reader;
 use plakar_engine::sync::with_tree_ahead;
@@ -37,8 +37,45 @@ const WAITING_MAX: usize = 4096;
 pub struct RestoreOptions {
     /// Who becomes the owner.
     pub owners: OwnerPolicy,
+    /// What becomes of what is there already.
+    pub overwrite: Overwrite,
     /// How many threads fetch and write.
     pub workers: usize,
+}
+
+/// Which of the files that are there already, or whatever else is there that is no directory, are replaced by what the
+/// snapshot has of the same name. Directories are used again in any case, and get the modes and times of the snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// All.
+    #[default]
+    Always,
+    /// What is of another kind, size or modification time. Modes and owners alone are no difference.
+    Changed,
+    /// What was modified before what the snapshot has.
+    Newer,
+    /// None.
+    Never,
+}
+
+impl Overwrite {
+    /// Whether what is there stays.
+    fn keeps(self, there: &Look, entry: &Entry) -> bool {
+        let size = match &entry.content {
+            Content::File(object) => object.size,
+            _ => there.size,
+        };
+        let new = (entry.content.kind(), size, entry.meta.mtime);
+        match self {
+            Self::Always => false,
+            // Of what has no bytes, its name and time are all that there is to compare, and it costs nothing to make.
+            Self::Changed => {
+                entry.content.kind() == Kind::File && new == (there.kind, there.size, there.mtime)
+            }
+            Self::Newer => there.mtime >= entry.meta.mtime,
+            Self::Never => true,
+        }
+    }
 }
 
 /// What was restored.
@@ -50,6 +87,8 @@ pub struct Restored {
     pub files: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// What was there and stayed as it was, as [`RestoreOptions::overwrite`] says.
+    pub kept: u64,
     /// What could not be done, or not exactly.
     pub problems: u64,
     /// Of these, entries left out because stored data is damaged or missing.
@@ -87,6 +126,7 @@ pub fn restore(
     let mut run = Run {
         reader,
         target: target.clone(),
+        overwrite: options.overwrite,
         workers: options.workers.max(1),
         problem,
         progress,
@@ -141,6 +181,7 @@ pub fn restore(
 struct Run<'a> {
     reader: &'a Reader,
     target: Target,
+    overwrite: Overwrite,
     workers: usize,
     problem: &'a mut dyn FnMut(&[u8], &str),
     progress: &'a mut dyn FnMut(&Restored),
@@ -336,6 +377,20 @@ impl<'a> Run<'a> {
                     Ok(())
                 }
             };
+        }
+        if self.overwrite != Overwrite::Always {
+            // Before it is remembered for its other names: they are not linked to what is there, whatever that is.
+            match dir.look(&entry.name) {
+                Ok(Some(there)) if there.kind != Kind::Directory && self.overwrite.keeps(&there, &entry) => {
+                    self.done.kept += 1;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(problem) => {
+                    self.report_problem(problem);
+                    return Ok(());
+                }
+            }
         }
         self.note_flags(&path, &entry);
         if entry.flags & FLAG_UNREADABLE != 0 {

@@ -33,7 +33,7 @@ use crate::meta::Stat;
 use crate::open::openat;
 use crate::xattr;
 use owner::Ownership;
-use plakar_engine::tree::Kind;
+use plakar_engine::tree::{Kind, Time};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -211,7 +211,35 @@ fn chmod_handle(handle: impl AsFd, mode: Mode) -> rustix::io::Result<()> {
     rustix::fs::chmodat(CWD, xattr::path_of(handle), mode, AtFlags::empty())
 }
 
+/// What lies in a target before anything is made in its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// What it is.
+    pub kind: Kind,
+    /// In bytes, if it is a file.
+    pub size: u64,
+    /// When it was modified.
+    pub mtime: Time,
+}
+
 impl TargetDir {
+    /// What has this name, if anything; a link is not followed.
+    ///
+    /// # Errors
+    /// `Name`, or `Create` if it cannot be looked at.
+    pub fn look(&self, name: &[u8]) -> Result<Option<Look>, Problem> {
+        let path = self.path_of(name);
+        let name = checked(name).map_err(|e| problem(&path, What::Name, e))?;
+        match Stat::of(&self.handle, &name, false) {
+            Ok(stat) => {
+                let look = |kind| Look { kind, size: stat.size, mtime: stat.mtime };
+                Ok(stat.kind().map(look))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(problem(&path, What::Create, e)),
+        }
+    }
+
     /// Its path relative to the target; empty for the target itself.
     pub fn path(&self) -> &[u8] {
         &self.path

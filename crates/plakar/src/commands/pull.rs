@@ -1,6 +1,6 @@
 //! `plakar pull`: restores snapshots, or parts of them.
 
-use crate::args::{Owner, Pull};
+use crate::args::{Overwrite, Owner, Pull};
 use crate::context::{Context, interruption};
 use crate::exit::{Code, Failure, Result};
 use crate::format;
@@ -9,7 +9,7 @@ use crate::repo::Purpose;
 use crate::{refs, repo};
 use plakar_engine::read::{CACHE_BYTES_DEFAULT, Reader};
 use plakar_engine::tree::find_path;
-use plakar_fs::restore::{RestoreOptions, restore};
+use plakar_fs::restore::{self, RestoreOptions, restore};
 use plakar_fs::target::OwnerPolicy;
 use serde_json::json;
 use std::path::Path;
@@ -37,7 +37,13 @@ pub fn run(context: &Context, args: &Pull) -> Result<Code> {
         Owner::Name => OwnerPolicy::Names,
         Owner::None => OwnerPolicy::Keep,
     };
-    let options = RestoreOptions { owners, workers: context.workers };
+    let overwrite = match args.overwrite {
+        Overwrite::Always => restore::Overwrite::Always,
+        Overwrite::Changed => restore::Overwrite::Changed,
+        Overwrite::Newer => restore::Overwrite::Newer,
+        Overwrite::Never => restore::Overwrite::Never,
+    };
+    let options = RestoreOptions { owners, overwrite, workers: context.workers };
     let target = args.path.as_deref().unwrap_or(Path::new("."));
     let interrupted = interruption()?;
     let mut data = Data::begin()?;
@@ -70,6 +76,7 @@ pub fn run(context: &Context, args: &Pull) -> Result<Code> {
                 "directories": done.directories,
                 "files": done.files,
                 "bytes": done.bytes,
+                "kept": done.kept,
                 "problems": done.problems,
                 "damaged": done.damaged,
             }))?;

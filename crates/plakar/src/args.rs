@@ -4,7 +4,7 @@
 
 use crate::help::{
     ABOUT, ADOPT, CHECK, CHECKSUM, CLEANUP, CLONE, COMPLETION, CONFIG, CREATE, DETAILS, DIFF, EXEC,
-    EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PULL, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, UNDELETE,
+    EXIT_CODES, FIND, GZCAT, HEAL, PRUNE, PULL, PUSH, REPAIR, RM, SCHEDULE, SERVER, SYNC, TARBALL, UNDELETE,
 };
 use crate::moment::{self, Moment};
 use crate::tags;
@@ -118,6 +118,9 @@ pub enum Command {
     /// Restore snapshots, or parts of them
     #[command(after_help = PULL)]
     Pull(Pull),
+    /// Make a tar archive of snapshots, or of parts of them
+    #[command(after_help = TARBALL)]
+    Tarball(Tarball),
     /// Print files of snapshots
     #[command(after_help = EXIT_CODES)]
     Cat(Cat),
@@ -434,6 +437,37 @@ pub enum Owner {
     Number,
     /// Nobody: they stay with whoever restores them.
     None,
+}
+
+/// `tarball`.
+#[derive(Debug, Args)]
+pub struct Tarball {
+    /// The archive, which must not be there yet; - is standard output [default: plakar-TIME.tar.gz]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What it is packed as [default: as the name of FILE ends, else tar.gz]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Packing>,
+    /// Names as 'pull -rebase' makes them, without what leads to PATH
+    #[arg(long)]
+    pub rebase: bool,
+    /// What to put into it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub references: Vec<OsString>,
+}
+
+/// What an archive is packed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Packing {
+    /// Not at all.
+    #[value(name = "tar")]
+    Tar,
+    /// With gzip.
+    #[value(name = "tar.gz")]
+    Gzip,
+    /// With zstd.
+    #[value(name = "tar.zst")]
+    Zstd,
 }
 
 /// `cat`.

@@ -171,6 +171,27 @@ Exit codes:
   10  no repository there
   11  wrong passphrase";
 
+/// Below the help of `tarball`.
+pub const TARBALL: &str = "\
+The archive has the names that 'pull' makes, with owners, modes, times to the nanosecond, attributes and hard links, in the format
+of POSIX (pax), and is for its owner only. FILE is there once all of it is; if it is not, it stays away. Holes are written as
+zeros. A socket cannot be in such an archive.
+
+  plakar tarball -output home.tar.zst latest:/home
+  plakar tarball -rebase -output - -format tar latest:/home/ann | ssh elsewhere 'tar --xattrs -xpf -'
+  plakar tarball 2026-11-22 && tar --xattrs --xattrs-include='*' -xpf ./plakar-*.tar.gz
+
+Without ./ before it tar takes what is before a colon for a machine.
+
+Exit codes:
+   0  all done
+   1  failed
+   2  not understood, or the archive would go to a terminal
+   3  done, except for what was reported: sockets, and what was not read, or changed, when it was pushed
+   4  damage found: there is no FILE, and what went to standard output is not whole; 'pull' restores what is left
+  10  no repository there
+  11  wrong passphrase";
+
 /// Below the help of `gzcat`.
 pub const GZCAT: &str = "\
 Files with several members are printed whole, as gzip -dc does. What is not what gzip writes, or ends early, is an error; what

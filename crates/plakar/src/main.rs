@@ -25,6 +25,7 @@ mod newest;
 mod object;
 mod output;
 mod own;
+mod packed;
 mod passphrase;
 mod peer;
 mod pins;
@@ -40,6 +41,7 @@ mod sources;
 mod ssh;
 mod streamed;
 mod tags;
+mod tarfile;
 mod tokenfile;
 mod units;
 mod url;
@@ -128,6 +130,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Code> {
         Command::Push(args) => commands::push::run(context, args),
         Command::Ls(args) => commands::ls::run(context, args),
         Command::Pull(args) => commands::pull::run(context, args),
+        Command::Tarball(args) => commands::tarball::run(context, args),
         Command::Cat(args) => commands::cat::run(context, args),
         Command::Gzcat(args) => commands::gzcat::run(context, args),
         Command::Checksum(args) => commands::checksum::run(context, args),

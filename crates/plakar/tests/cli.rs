@@ -116,6 +116,7 @@ fn help_tells_of_all_there_is_and_nothing_else() {
         "push",
         "ls",
         "pull",
+        "tarball",
         "cat",
         "gzcat",
         "checksum",

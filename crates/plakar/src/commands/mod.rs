@@ -29,5 +29,6 @@ pub mod server;
 pub mod status;
 pub mod stdio;
 pub mod sync;
+pub mod tarball;
 pub mod undelete;
 pub mod version;

@@ -82,11 +82,11 @@ fn what_cannot_be_read_to_its_end_is_no_snapshot() {
     let world = world();
     let ran = world.shell("plakar push -stdin x <.");
     assert!(ran.code == 1 && ran.err.contains("cannot read all of it: Is a directory"), "{ran:?}");
-    // Nothing comes, and it is interrupted all the same.
-    let ran = world.shell("sleep 3 | timeout -s INT 1 plakar push -stdin x; echo $?");
+    // Nothing comes, and it is interrupted all the same: once, as the second signal would end it without a word.
+    let ran = world.shell("sleep 6 | timeout --foreground -s INT 2 plakar push -stdin x; echo $?");
     assert!(ran.out.trim() == "124" && ran.err.contains("interrupted"), "{ran:?}");
     let began = Instant::now();
-    let ran = world.shell("timeout -s INT 1 plakar push -stdin x -command -- sleep 20; echo $?");
+    let ran = world.shell("timeout --foreground -s INT 2 plakar push -stdin x -command -- sleep 20; echo $?");
     assert!(began.elapsed().as_secs() < 15, "the command was ended too");
     assert!(ran.out.trim() == "124" && ran.err.contains("interrupted"), "{ran:?}");
     assert_eq!(world.ok("ls"), "");
